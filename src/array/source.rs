@@ -1,0 +1,29 @@
+//! Where an array's blocks come from outside: a file format, implemented in `io`.
+use std::fmt::Debug;
+use std::ops::Range;
+
+use super::{Block, BlockKind, DType};
+use crate::error::Result;
+use crate::runtime::TaskContext;
+
+/// A matrix that can be read by runs of rows. Implemented by the formats of `io` and by matrices in memory.
+pub trait Source: Debug + Send + Sync {
+    /// Returns rows and columns.
+    fn shape(&self) -> (u64, u64);
+    /// Returns the dtype of the stored values.
+    fn dtype(&self) -> DType;
+    /// Returns whether the blocks are dense or CSR.
+    fn kind(&self) -> BlockKind;
+    /// Returns the number of stored values: rows × columns for a dense matrix.
+    fn nnz(&self) -> u64;
+    /// Returns how many stored values the rows hold (exact where it is known without reading them).
+    fn nnz_of(&self, rows: Range<u64>) -> Result<u64>;
+    /// Returns the row step along which storage is chunked: block rows are best a multiple of it.
+    fn storage_rows(&self) -> u64;
+    /// Returns the anonymous bytes that reading these rows holds at most besides the block itself (decoder buffers).
+    fn scratch_bytes(&self, rows: Range<u64>) -> Result<u64>;
+    /// Reads the rows as one block, all columns.
+    fn read_rows(&self, rows: Range<u64>, context: &TaskContext) -> Result<Block>;
+    /// Returns a name for messages: the path and data set, say.
+    fn name(&self) -> String;
+}

@@ -1,0 +1,15 @@
+//! An in-process cluster for Rust.
+
+pub mod array;
+mod bytes;
+pub mod cells;
+mod error;
+pub mod io;
+pub mod linalg;
+pub mod runtime;
+pub mod store;
+mod sync;
+
+pub use bytes::ByteSize;
+pub use error::{Error, Result};
+pub use runtime::{Blocks, Cluster, TaskContext};
