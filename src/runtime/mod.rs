@@ -2,6 +2,9 @@
 use crate::bytes::ByteSize;
 use crate::error::Result;
 use crate::store::Store;
+mod budget;
+mod core;
+
 use std::sync::Arc;
 
 /// Where tasks run.
