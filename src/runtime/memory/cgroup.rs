@@ -316,6 +316,7 @@ mod tests {
             [("a/memory.max", GIB), ("a/memory.current", 0), ("a/memory.swap.max", MIB), ("a/memory.swap.current", 0)];
         let v2 = tree("0::/a\n", V2, &files);
         assert_eq!((v2.host().available(false).0, v2.host().available(true).0), (GIB, GIB + MIB));
+        assert_eq!(v2.host().lowest_limit().0, GIB, "a limit on swap is none on memory");
         let (ram, both) = ("memory/a/memory.limit_in_bytes", "memory/a/memory.memsw.limit_in_bytes");
         let v1 = tree("4:memory:/a\n", V1, &[(ram, GIB), (both, 3 * GIB)]);
         v1.sys("fs/cgroup/memory/a/memory.usage_in_bytes", 0);

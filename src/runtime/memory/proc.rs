@@ -33,7 +33,11 @@ pub(super) fn host(roots: &Roots) -> Result<HostMemory> {
 /// Both are read as text, not by system call, so that a recorded tree can hold them. `RLIMIT_RSS` is left out: Linux
 /// has ignored it since 2.4.30. Where `limits` or `status` is missing there is no limit to know of.
 fn resource_limits(roots: &Roots) -> Vec<Limit> {
-    let read = |name: &str| std::fs::read_to_string(roots.proc.join("self").join(name)).unwrap_or_default();
+    // A thread's name, the first line of `status`, is any bytes.
+    let read = |name: &str| {
+        let bytes = std::fs::read(roots.proc.join("self").join(name)).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
     let (limits, status) = (read("limits"), read("status"));
     let sources = [("Max data size", "VmData", "RLIMIT_DATA"), ("Max address space", "VmSize", "RLIMIT_AS")];
     let limit_of = |(row, used, name): (&str, &str, &str)| {
@@ -101,6 +105,14 @@ mod tests {
         let row = "Max address space         1048576              1048576              bytes     \n";
         tree.proc("self/limits", row);
         assert_eq!(tree.host().available(false), (0, "RLIMIT_AS".into()), "4 MiB used of 1 MiB is nothing, not 2^64");
+    }
+
+    #[test]
+    fn a_thread_name_of_any_bytes_hides_no_usage() {
+        let tree = Tree::new();
+        tree.proc("self/limits", "Max data size  1048576  1048576  bytes\n");
+        std::fs::write(tree.roots.proc.join("self/status"), b"Name:\t\xff\xfe\nVmData:\t 1000 kB\n").expect("ours");
+        assert_eq!(tree.host().available(false).0, 24 * 1024);
     }
 
     #[test]
