@@ -1,4 +1,7 @@
 //! The runtime. (Interface sketch, inline on the caller's thread; the runtime branch replaces this file.)
+pub mod memory;
+pub(crate) mod sizing;
+
 use crate::bytes::ByteSize;
 use crate::error::Result;
 use crate::store::Store;
