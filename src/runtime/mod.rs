@@ -1,7 +1,7 @@
 //! The runtime. (Interface sketch, inline on the caller's thread; the runtime branch replaces this file.)
 use crate::bytes::ByteSize;
 use crate::error::Result;
-use crate::store::Store;
+use crate::store::{Spool, SpoolOptions, Store};
 use std::sync::Arc;
 
 /// Where tasks run.
@@ -116,7 +116,7 @@ impl Cluster {
         T: Send + 'static,
         M: Fn(usize, &TaskContext) -> Result<T> + Send + Sync + 'static,
     {
-        let context = TaskContext { store: Store::default() };
+        let context = TaskContext { store: Spool::open(&SpoolOptions::default())?.store(0) };
         (0..blocks.n)
             .map(|i| {
                 let value = map(i, &context)?;
@@ -134,7 +134,7 @@ impl Cluster {
         M: Fn(usize, &TaskContext) -> Result<P> + Send + Sync + 'static,
         C: Fn(P, P) -> Result<P> + Send + Sync + 'static,
     {
-        let context = TaskContext { store: Store::default() };
+        let context = TaskContext { store: Spool::open(&SpoolOptions::default())?.store(0) };
         // Subtrees of 2^level blocks, largest first: the carry chain of a binary counter.
         let mut subtrees: Vec<(u32, P)> = Vec::new();
         for i in 0..blocks.n {
