@@ -128,9 +128,10 @@ impl Shared {
         let Backing::Mapped(mapping) = &pinned.backing else {
             return if store.spool.verify == Verify::Never { Ok(()) } else { self.verify(pinned) };
         };
+        // A file cut short inside a page raises no signal, so its length is asked for each time.
+        self.check_length()?;
         let is_cold = self.warm_in.load(Ordering::Acquire) != mapping.id();
         if is_cold {
-            self.check_length()?;
             mapping.populate(&self.sealed);
         }
         if store.spool.verify == Verify::Always || (is_cold && store.spool.verify == Verify::Cold) {

@@ -119,6 +119,12 @@ impl Directory {
         }
     }
 
+    /// Makes this process look like a forked child of the one that made the directory.
+    #[cfg(test)]
+    pub(super) fn pretend_fork(&mut self, forked: bool) {
+        self.pid = if forked { 0 } else { std::process::id() };
+    }
+
     /// Builds the error of a directory that cannot be used.
     pub(super) fn unusable(&self, why: impl AsRef<str>) -> Error {
         unusable(&self.path, why)
@@ -287,6 +293,16 @@ mod tests {
         drop(directory);
         assert!(names_in(parent.path()).is_empty());
         assert_eq!(file.metadata().unwrap().len(), 0, "an open file outlives its directory");
+    }
+
+    #[test]
+    fn a_forked_child_leaves_the_directory_to_its_parent() {
+        let parent = tempfile::tempdir().unwrap();
+        let mut directory = Directory::create(parent.path()).unwrap();
+        directory.pretend_fork(true);
+        let path = directory.path().clone();
+        drop(directory);
+        assert!(path.exists());
     }
 
     #[test]

@@ -204,7 +204,11 @@ impl StoreShared {
         let mut segments = self.segments();
         for segment in segments.iter().filter(|segment| segment.granule() == granule) {
             if let Some(offset) = segment.take(len, limit) {
-                return Ok(Extent::new(self.clone(), segment.clone(), offset, len));
+                // A segment that somebody cut short keeps the chunks it has, and gets no new ones.
+                if segment.is_whole() {
+                    return Ok(Extent::new(self.clone(), segment.clone(), offset, len));
+                }
+                segment.give(offset, len);
             }
         }
         let segment = Arc::new(self.spool.new_segment(len, granule, limit)?);

@@ -73,6 +73,11 @@ impl Segment {
         self.lock().space.taken() == 0
     }
 
+    /// Returns whether the file still has its length: what is beyond the end of a file cannot be read through a map.
+    pub(super) fn is_whole(&self) -> bool {
+        self.file.metadata().is_ok_and(|metadata| metadata.len() >= self.capacity)
+    }
+
     /// Takes a range that ends at or before `limit`.
     pub(super) fn take(&self, len: u64, limit: u64) -> Option<u64> {
         let mut free = self.lock();

@@ -78,7 +78,7 @@ impl Default for SpoolOptions {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Spool {
-    shared: Arc<SpoolShared>,
+    pub(super) shared: Arc<SpoolShared>,
 }
 
 /// What the stores and chunks of a spool share.

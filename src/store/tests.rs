@@ -169,6 +169,18 @@ fn stores_of_one_spool_share_maps_and_nothing_else() {
 }
 
 #[test]
+fn a_forked_child_may_not_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = Spool::open(&options(&dir)).unwrap();
+    Arc::get_mut(&mut spool.shared).unwrap().directory.pretend_fork(true);
+    let store = spool.store(0);
+    assert!(matches!(store.write(&[b"child"]), Err(Error::Forked)));
+    drop(store);
+    Arc::get_mut(&mut spool.shared).unwrap().directory.pretend_fork(false);
+    assert_eq!(spool.store(0).write(&[b"parent"]).unwrap().bytes().unwrap().part(0), b"parent");
+}
+
+#[test]
 fn nonsense_settings_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     for size in [0, 1, 65_535, u64::MAX] {
