@@ -7,10 +7,11 @@
 use std::fs::File;
 use std::hint::black_box;
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use allotment::ByteSize;
-use allotment::store::{Chunk, Spool, SpoolOptions, Store};
+use allotment::store::{Chunk, Spool, SpoolOptions};
 use rustix::fs::Advice;
 
 const CHUNK: usize = 8 << 20;
@@ -25,7 +26,7 @@ fn main() {
     let n_chunks = (mebibytes << 20).div_ceil(CHUNK).max(1);
     let data: Vec<u8> = (0..CHUNK).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     // One directory for both, so that it is the same disk.
-    let dir = std::env::var_os("ALLOTMENT_SPOOL").map_or_else(|| "/var/tmp".into(), std::path::PathBuf::from);
+    let dir = std::env::var_os("ALLOTMENT_SPOOL").map_or_else(|| "/var/tmp".into(), PathBuf::from);
     let (mut stores, mut plain) = ([f64::INFINITY; CASES.len()], [f64::INFINITY; CASES.len()]);
     for _ in 0..ROUNDS {
         keep_best(&mut stores, with_store(&dir, &data, n_chunks));
@@ -53,17 +54,26 @@ fn seconds(work: impl FnOnce()) -> f64 {
     start.elapsed().as_secs_f64()
 }
 
-fn with_store(dir: &std::path::Path, data: &[u8], n_chunks: usize) -> Seconds {
-    // Without writing back first, dropping the cache drops nothing: fresh bytes are dirty.
-    let options = SpoolOptions { dir: Some(dir.into()), drop_cache: true, ..Default::default() };
-    let spool = Spool::open(&options).unwrap();
-    let store = spool.store(0);
-    let mut chunks: Vec<Chunk> = Vec::new();
-    let write = seconds(|| chunks = (0..n_chunks).map(|_| store.write(&[data]).unwrap()).collect());
+fn with_store(dir: &Path, data: &[u8], n_chunks: usize) -> Seconds {
+    let fill = |drop_cache| {
+        let options = SpoolOptions { dir: Some(dir.into()), drop_cache, ..Default::default() };
+        let spool = Spool::open(&options).unwrap();
+        let store = spool.store(0);
+        let mut chunks: Vec<Chunk> = Vec::new();
+        let write = seconds(|| chunks = (0..n_chunks).map(|_| store.write(&[data]).unwrap()).collect());
+        (spool, store, chunks, write)
+    };
+    let (spool, store, chunks, write) = fill(false);
     let first = seconds(|| read_all(&chunks));
-    forget(&spool, &store, false);
+    store.trim(0);
     let again = seconds(|| read_all(&chunks));
-    forget(&spool, &store, true);
+    drop((spool, store, chunks));
+
+    let (spool, store, chunks, _) = fill(true);
+    read_all(&chunks);
+    // Only what was written back can leave the kernel's cache.
+    rustix::fs::syncfs(File::open(spool.dir()).unwrap()).unwrap();
+    store.trim(0);
     let cold = seconds(|| read_all(&chunks));
     [write, first, again, cold]
 }
@@ -75,16 +85,7 @@ fn read_all(chunks: &[Chunk]) {
     }
 }
 
-/// Makes all chunks cold; with `from_disk`, also for the kernel's cache.
-fn forget(spool: &Spool, store: &Store, from_disk: bool) {
-    if from_disk {
-        // Only what was written back leaves the cache.
-        rustix::fs::syncfs(File::open(spool.dir()).unwrap()).unwrap();
-    }
-    store.trim(0);
-}
-
-fn with_plain_calls(dir: &std::path::Path, data: &[u8], n_chunks: usize) -> Seconds {
+fn with_plain_calls(dir: &Path, data: &[u8], n_chunks: usize) -> Seconds {
     let mut file = tempfile::tempfile_in(dir).unwrap();
     let mut buffer = vec![0; data.len()];
     let write = seconds(|| (0..n_chunks).for_each(|_| file.write_all(data).unwrap()));
