@@ -323,6 +323,23 @@ mod tests {
     }
 
     #[test]
+    fn processes_that_start_at_once_do_not_sweep_each_other() {
+        // Locks belong to open files, not to processes, so threads race for them just as processes do.
+        let parent = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        let directory = Directory::create(parent.path()).unwrap();
+                        directory.create_file().expect("the directory is still there");
+                    }
+                });
+            }
+        });
+        assert!(names_in(parent.path()).is_empty());
+    }
+
+    #[test]
     fn a_link_with_our_name_is_not_followed() {
         let parent = tempfile::tempdir().unwrap();
         let elsewhere = tempfile::tempdir().unwrap();
