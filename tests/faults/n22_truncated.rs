@@ -104,6 +104,26 @@ fn a_segment_that_was_cut_and_grown_again_fails_its_checksums() {
 }
 
 #[test]
+fn a_page_that_vanished_for_a_moment_is_remembered() {
+    let _watchdog = Watchdog::start("fault 22, for a moment");
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, store) = open(&dir, true);
+    let data = Numbers(2).bytes(CHUNK);
+    let (whole, lost) = (store.write(&[&data]).unwrap(), store.write(&[&data]).unwrap());
+    let (whole_bytes, lost_bytes) = (whole.bytes().unwrap(), lost.bytes().unwrap());
+    let file = open_again(&open_files_below(spool.dir())[0]);
+    let length = file.metadata().unwrap().len();
+    file.set_len(CHUNK as u64 + 8192).unwrap();
+    touch(&lost_bytes);
+    file.set_len(length).unwrap();
+    // The file is as long as ever, and only the guard's note tells that zeros were read.
+    assert!(matches!(lost_bytes.check(), Err(Error::ChunkDamaged { chunk: 2, .. })));
+    whole_bytes.check().expect("no page of the other chunk vanished");
+    assert!(matches!(lost.bytes(), Err(Error::ChunkDamaged { chunk: 2, .. })));
+    assert!(whole.bytes().unwrap().part(0) == data, "a fresh map shows that it is whole");
+}
+
+#[test]
 fn without_the_guard_the_same_fault_ends_the_process() {
     const NAME: &str = "n22_truncated::without_the_guard_the_same_fault_ends_the_process";
     let _watchdog = Watchdog::start("fault 22, no guard");
