@@ -5,6 +5,7 @@
 //! Where chunks cannot be mapped (a network file system, no room for another map) each call reads a verified copy.
 //! What is not seen: a page that the kernel takes back and reads again between that check and the last use.
 
+use std::fmt;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -35,7 +36,6 @@ pub struct Chunk {
 }
 
 /// What all clones of a chunk share.
-#[derive(Debug)]
 pub(super) struct Shared {
     sealed: Sealed,
     header: Header,
@@ -214,6 +214,12 @@ impl Shared {
     }
 }
 
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("header", &self.header).finish_non_exhaustive()
+    }
+}
+
 impl Drop for Shared {
     fn drop(&mut self) {
         if *self.warm_in.get_mut() != 0 {
@@ -312,11 +318,16 @@ impl Pinned {
 }
 
 /// Anonymous memory that starts at a multiple of 64 bytes.
-#[derive(Debug)]
 struct AlignedBytes {
     room: Vec<u8>,
     start: usize,
     len: usize,
+}
+
+impl fmt::Debug for AlignedBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AlignedBytes({} bytes)", self.len)
+    }
 }
 
 impl AlignedBytes {

@@ -212,6 +212,18 @@ fn a_forked_child_may_not_write() {
 }
 
 #[test]
+fn debug_output_is_short_however_large_the_chunk() {
+    let dir = tempfile::tempdir().unwrap();
+    for max_maps in [0, 1] {
+        let spool = Spool::open(&SpoolOptions { max_maps: Some(max_maps), ..options(&dir) }).unwrap();
+        let store = spool.store(0);
+        let chunk = store.write(&[&numbered(1 << 20, 0)]).unwrap();
+        let text = format!("{store:?} {chunk:?} {:?}", chunk.bytes().unwrap());
+        assert!(text.len() < 2000, "{text}");
+    }
+}
+
+#[test]
 fn nonsense_settings_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     for size in [0, 1, 65_535, u64::MAX] {
