@@ -1,9 +1,11 @@
 //! A sealed chunk, and its bytes in memory.
 //!
-//! A chunk is *cold* until its bytes were checked in the map that is read now: at first, and after it was evicted or
-//! its map was dropped. Coming back from cold, its header and every checksum are verified. Where chunks cannot be
-//! mapped (a network file system, no room for another map) each call reads a verified copy.
+//! A chunk is *cold* until its bytes were checked in the map that is read now: at first, and after it was evicted, its
+//! map was dropped, or the kernel took pages back. Coming back from cold, its header and every checksum are verified.
+//! Where chunks cannot be mapped (a network file system, no room for another map) each call reads a verified copy.
+//! What is not seen: a page that the kernel takes back and reads again between that check and the last use.
 
+use std::fmt;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -34,7 +36,6 @@ pub struct Chunk {
 }
 
 /// What all clones of a chunk share.
-#[derive(Debug)]
 pub(super) struct Shared {
     sealed: Sealed,
     header: Header,
@@ -122,21 +123,34 @@ impl Shared {
         }
     }
 
+    /// Does what the kernel does under pressure: takes the pages back without telling anybody.
+    #[cfg(test)]
+    fn reclaim(&self) -> bool {
+        let mapping = self.store().spool.pool.existing(self.sealed.segment()).expect("it was read");
+        self.sealed.segment().file().sync_data().expect("the disk takes it");
+        mapping.forget(&self.sealed);
+        self.sealed.drop_cache();
+        !mapping.is_resident(&self.sealed)
+    }
+
     /// Lets a reader have the bytes: verifies what is cold.
     fn admit(self: &Arc<Self>, pinned: &Pinned) -> Result<()> {
         let store = self.store();
         let Backing::Mapped(mapping) = &pinned.backing else {
             return if store.spool.verify == Verify::Never { Ok(()) } else { self.verify(pinned) };
         };
-        let is_cold = self.warm_in.load(Ordering::Acquire) != mapping.id();
+        // A file cut short inside a page raises no signal, so its length is asked for each time.
+        self.check_length()?;
+        // Pages that the kernel took back will come from the disk again, so they are as cold as evicted ones.
+        let is_new = self.warm_in.load(Ordering::Acquire) != mapping.id();
+        let is_cold = is_new || !mapping.is_resident(&self.sealed);
         if is_cold {
-            self.check_length()?;
             mapping.populate(&self.sealed);
         }
         if store.spool.verify == Verify::Always || (is_cold && store.spool.verify == Verify::Cold) {
             self.verify(pinned)?;
         }
-        if is_cold {
+        if is_new {
             store.note_warm(self, || self.warm_in.store(mapping.id(), Ordering::Release));
         }
         Ok(())
@@ -200,6 +214,12 @@ impl Shared {
     }
 }
 
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("header", &self.header).finish_non_exhaustive()
+    }
+}
+
 impl Drop for Shared {
     fn drop(&mut self) {
         if *self.warm_in.get_mut() != 0 {
@@ -232,6 +252,9 @@ impl ChunkBytes {
     }
 
     /// Confirms, after the bytes were used, that nothing vanished from under them.
+    ///
+    /// A chunk between two pages that vanished is suspected as well, although it may be whole: another call of
+    /// [`Chunk::bytes`] looks at the file itself, and tells.
     ///
     /// # Errors
     ///
@@ -295,11 +318,16 @@ impl Pinned {
 }
 
 /// Anonymous memory that starts at a multiple of 64 bytes.
-#[derive(Debug)]
 struct AlignedBytes {
     room: Vec<u8>,
     start: usize,
     len: usize,
+}
+
+impl fmt::Debug for AlignedBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AlignedBytes({} bytes)", self.len)
+    }
 }
 
 impl AlignedBytes {
@@ -321,5 +349,37 @@ impl AlignedBytes {
 
     fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.room[self.start..self.start + self.len]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Spool, SpoolOptions};
+
+    #[test]
+    fn pages_that_the_kernel_took_back_are_verified_again() {
+        let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+        let options = SpoolOptions { dir: Some(dir.path().into()), allow_ram: true, ..Default::default() };
+        let chunk = Spool::open(&options).unwrap().store(0).write(&[&[5; 100_000]]).unwrap();
+        chunk.bytes().unwrap();
+        let file = chunk.shared.sealed.segment().file();
+        file.write_all_at(&[6], chunk.shared.sealed.offset() + 50_000).unwrap();
+        assert!(chunk.bytes().is_ok(), "while its pages stay in memory, a verified chunk is trusted");
+        if !chunk.shared.reclaim() {
+            println!("skipped: /var/tmp is in memory, or its pages cannot be dropped");
+            return;
+        }
+        assert!(matches!(chunk.bytes(), Err(Error::ChunkDamaged { .. })));
+    }
+
+    #[test]
+    fn a_copy_starts_at_a_multiple_of_64_whatever_its_length() {
+        for len in [0, 1, 63, 64, 100_001] {
+            let mut copy = AlignedBytes::new(len).unwrap();
+            copy.bytes_mut().fill(1);
+            assert_eq!((copy.bytes().len() as u64, copy.bytes().as_ptr().addr() % 64), (len, 0));
+        }
+        assert!(matches!(AlignedBytes::new(u64::MAX), Err(Error::OutOfMemory { bytes: u64::MAX, .. })));
     }
 }

@@ -119,6 +119,12 @@ impl Directory {
         }
     }
 
+    /// Makes this process look like a forked child of the one that made the directory.
+    #[cfg(test)]
+    pub(super) fn pretend_fork(&mut self, forked: bool) {
+        self.pid = if forked { 0 } else { std::process::id() };
+    }
+
     /// Builds the error of a directory that cannot be used.
     pub(super) fn unusable(&self, why: impl AsRef<str>) -> Error {
         unusable(&self.path, why)
@@ -290,6 +296,16 @@ mod tests {
     }
 
     #[test]
+    fn a_forked_child_leaves_the_directory_to_its_parent() {
+        let parent = tempfile::tempdir().unwrap();
+        let mut directory = Directory::create(parent.path()).unwrap();
+        directory.pretend_fork(true);
+        let path = directory.path().clone();
+        drop(directory);
+        assert!(path.exists());
+    }
+
+    #[test]
     fn only_directories_without_a_lock_are_swept() {
         let parent = tempfile::tempdir().unwrap();
         let live = Directory::create(parent.path()).unwrap();
@@ -304,6 +320,23 @@ mod tests {
         assert!(!dead.exists());
         assert!(live.path().exists() && second.path().exists());
         assert_eq!(names_in(parent.path()).len(), 5);
+    }
+
+    #[test]
+    fn processes_that_start_at_once_do_not_sweep_each_other() {
+        // Locks belong to open files, not to processes, so threads race for them just as processes do.
+        let parent = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        let directory = Directory::create(parent.path()).unwrap();
+                        directory.create_file().expect("the directory is still there");
+                    }
+                });
+            }
+        });
+        assert!(names_in(parent.path()).is_empty());
     }
 
     #[test]

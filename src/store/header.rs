@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn checksums_do_not_depend_on_how_the_stream_was_cut() {
-        let bytes: Vec<u8> = (0..3 * BLOCK + 17).map(|i| (i * i >> 7) as u8).collect();
+        let bytes: Vec<u8> = (0..3 * BLOCK + 17).map(|i| ((i * i) >> 7) as u8).collect();
         let whole: Vec<u32> = bytes.chunks(BLOCK).map(crc32fast::hash).collect();
         for cut in [1000, BLOCK - 1, BLOCK, BLOCK + 1, bytes.len()] {
             let mut sums = Checksums::default();

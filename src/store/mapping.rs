@@ -96,6 +96,26 @@ impl Mapping {
         }
     }
 
+    /// Returns whether all pages of the extent are in memory now; where the kernel does not say, they are not.
+    pub(super) fn is_resident(&self, sealed: &Sealed) -> bool {
+        const WINDOW: usize = 1024;
+        let range = self.place(sealed);
+        let page = rustix::param::page_size();
+        let (mut start, mut answers) = (range.start - range.start % page, [0_u8; WINDOW]);
+        while start < range.end {
+            let len = (range.end - start).min(WINDOW * page);
+            let address = self.raw.as_ptr().wrapping_add(start).cast_mut().cast();
+            // SAFETY: `address` is the start of a page of this map, `len` bytes from there are inside it, and the
+            // kernel writes one byte into `answers` for each of at most WINDOW pages. It reads nothing of ours.
+            let asked = unsafe { libc::mincore(address, len, answers.as_mut_ptr()) };
+            if asked != 0 || answers[..len.div_ceil(page)].iter().any(|answer| answer & 1 == 0) {
+                return false;
+            }
+            start += len;
+        }
+        true
+    }
+
     fn place(&self, sealed: &Sealed) -> Range<usize> {
         let (start, len) = (sealed.offset() as usize, sealed.len() as usize);
         assert!(sealed.segment().id() == self.segment, "an extent is read through the map of its own segment");

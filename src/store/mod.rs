@@ -22,6 +22,8 @@
 //! **Kept out**: other users, by mode 0700 and by files without names. **Detected, not prevented**: a bad disk, and this
 //! same user or root, who can reach anything of ours through `/proc`.
 //!
+//! This is for Linux: nameless files, holes and the guard are asked of its kernel.
+//!
 //! Always true: a range of a segment has one owner; what is sealed is never written; a process that is killed leaves no
 //! bytes behind.
 
@@ -41,6 +43,7 @@ mod tests;
 mod writer;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -104,7 +107,6 @@ pub struct StoreStats {
 }
 
 /// What the clones of a store and its chunks share.
-#[derive(Debug)]
 struct StoreShared {
     spool: Arc<SpoolShared>,
     worker: usize,
@@ -117,6 +119,13 @@ struct StoreShared {
     mapped_bytes: AtomicU64,
     evictions: AtomicU64,
     damaged: AtomicU64,
+}
+
+impl fmt::Debug for StoreShared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let dir = self.spool.directory.path();
+        f.debug_struct("StoreShared").field("worker", &self.worker).field("dir", dir).finish_non_exhaustive()
+    }
 }
 
 impl Store {
@@ -204,7 +213,11 @@ impl StoreShared {
         let mut segments = self.segments();
         for segment in segments.iter().filter(|segment| segment.granule() == granule) {
             if let Some(offset) = segment.take(len, limit) {
-                return Ok(Extent::new(self.clone(), segment.clone(), offset, len));
+                // A segment that somebody cut short keeps the chunks it has, and gets no new ones.
+                if segment.is_whole() {
+                    return Ok(Extent::new(self.clone(), segment.clone(), offset, len));
+                }
+                segment.give(offset, len);
             }
         }
         let segment = Arc::new(self.spool.new_segment(len, granule, limit)?);

@@ -9,7 +9,7 @@
 //!
 //! An [`Extent`] is the right to write a range; sealing it turns it into the right to read it; dropping either gives
 //! the range back. So no range has two owners, and what is sealed is never written. Freed ranges are kept for the
-//! next chunk up to an eighth of the segment, and punched out of the file beyond that.
+//! next chunk up to 32 MiB a segment, and punched out of the file beyond that.
 
 use std::fs::File;
 use std::io::IoSlice;
@@ -21,6 +21,8 @@ use rustix::io::Errno;
 use super::StoreShared;
 use super::space::Space;
 
+/// Freed bytes that a segment may keep on the disk: a chunk written over them costs no allocation.
+const KEEP_BYTES: u64 = 32 << 20;
 /// Free runs shorter than this are not punched: the file system works in blocks, and a call has its cost.
 const PUNCH_BYTES: u64 = 64 << 10;
 
@@ -73,6 +75,11 @@ impl Segment {
         self.lock().space.taken() == 0
     }
 
+    /// Returns whether the file still has its length: what is beyond the end of a file cannot be read through a map.
+    pub(super) fn is_whole(&self) -> bool {
+        self.file.metadata().is_ok_and(|metadata| metadata.len() >= self.capacity)
+    }
+
     /// Takes a range that ends at or before `limit`.
     pub(super) fn take(&self, len: u64, limit: u64) -> Option<u64> {
         let mut free = self.lock();
@@ -81,25 +88,24 @@ impl Segment {
         Some(offset)
     }
 
-    /// Gives a range back; returns whether it was punched out of the file, with its pages.
-    pub(super) fn give(&self, offset: u64, len: u64) -> bool {
+    /// Gives a range back, and with it disk, once the segment keeps enough.
+    pub(super) fn give(&self, offset: u64, len: u64) {
         let mut free = self.lock();
         let (start, run) = free.space.give(offset, len);
         free.loose += len;
-        if free.loose <= self.capacity / 8 || run < PUNCH_BYTES {
-            return false;
+        if free.loose > KEEP_BYTES.min(self.capacity / 8) && run >= PUNCH_BYTES {
+            free.loose = free.loose.saturating_sub(run);
+            // Under the lock, so that nobody writes into the run meanwhile. A file system that cannot punch keeps the
+            // bytes for the next chunk, which is all that is lost.
+            let _ = self.punch(start, run);
         }
-        free.loose = free.loose.saturating_sub(run);
-        // Under the lock, so that nobody writes into the run meanwhile.
-        self.punch(start, run).is_ok()
     }
 
     /// Gives all free bytes back to the file system.
     pub(super) fn reclaim(&self) {
         let mut free = self.lock();
         free.loose = 0;
-        for (offset, len) in free.space.free_runs() {
-            // A file system that cannot punch keeps the bytes for the next chunk, which is all that is lost.
+        for (offset, len) in free.space.free_runs().filter(|(_, len)| *len >= PUNCH_BYTES) {
             let _ = self.punch(offset, len);
         }
     }

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// How many maps can be watched at once, in all spools of the process.
-const SLOTS: usize = 4096;
+pub(super) const SLOTS: usize = 4096;
 
 static TABLE: [Slot; SLOTS] = [const { Slot::new() }; SLOTS];
 /// Slots that were ever in use: the handler looks no further.

@@ -9,7 +9,7 @@ use super::filesystem::FileSystem;
 use super::header::Header;
 use super::pool::Pool;
 use super::segment::Segment;
-use super::{Store, limits};
+use super::{Store, limits, sigbus};
 use crate::bytes::ByteSize;
 use crate::error::{Error, Result};
 
@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 pub enum Verify {
     /// At every call of `Chunk::bytes`.
     Always,
-    /// When it comes back cold: at its first reading, and after it was evicted.
+    /// When it comes back cold: at its first reading, and after it was evicted or the kernel took its pages.
     #[default]
     Cold,
     /// Never: for a disk that checks itself.
@@ -41,7 +41,7 @@ pub struct SpoolOptions {
     pub allow_ram: bool,
     /// How long a segment is; a larger chunk gets one of its own.
     pub segment_bytes: ByteSize,
-    /// How many maps there may be; `None` is under a tenth of what the kernel allows the process.
+    /// How many maps there may be (0 copies every chunk); `None` is under a tenth of what the kernel allows the process.
     pub max_maps: Option<usize>,
     /// Whether an evicted chunk also leaves the kernel's cache, once written back.
     pub drop_cache: bool,
@@ -78,7 +78,7 @@ impl Default for SpoolOptions {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Spool {
-    shared: Arc<SpoolShared>,
+    pub(super) shared: Arc<SpoolShared>,
 }
 
 /// What the stores and chunks of a spool share.
@@ -118,7 +118,9 @@ impl Spool {
                 directory.unusable("it is in memory (tmpfs), which chunks are meant to save; allow_ram permits it")
             );
         }
-        let max_maps = options.max_maps.unwrap_or_else(limits::maps);
+        // A map that the guard cannot watch is not made, so it need not be tried.
+        let watched = if options.sigbus_guard { sigbus::SLOTS } else { usize::MAX };
+        let max_maps = options.max_maps.unwrap_or_else(limits::maps).min(watched);
         let shared = SpoolShared {
             verify: options.verify,
             drop_cache: options.drop_cache,

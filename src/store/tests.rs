@@ -94,6 +94,37 @@ fn dropped_chunks_give_their_space_to_the_next() {
 }
 
 #[test]
+fn what_is_dropped_leaves_the_disk_but_for_a_little_kept_for_reuse() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Spool::open(&SpoolOptions { segment_bytes: ByteSize(8 << 20), ..options(&dir) }).unwrap().store(0);
+    let block = numbered(1 << 20, 3);
+    let chunks: Vec<Chunk> = (0..6).map(|_| store.write(&[&block]).unwrap()).collect();
+    let on_disk = || {
+        use std::os::unix::fs::MetadataExt;
+        store.shared.segments().iter().map(|s| s.file().metadata().unwrap().blocks() * 512).sum::<u64>()
+    };
+    assert!(on_disk() >= 6 << 20);
+    drop(chunks);
+    // An eighth of 8 MiB may stay, and the one chunk that went over it.
+    assert!(on_disk() <= 2 << 20, "{} are still on the disk", ByteSize(on_disk()));
+}
+
+#[test]
+fn a_quota_is_a_full_disk_and_a_broken_one_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Spool::open(&options(&dir)).unwrap().store(0);
+    for errno in [Errno::NOSPC, Errno::DQUOT, Errno::FBIG] {
+        let error = store.shared.refused("write a chunk in", 77, errno);
+        assert!(matches!(error, Error::SpoolFull { need: 77, .. }), "{errno}: {error}");
+    }
+    for errno in [Errno::IO, Errno::ROFS, Errno::PERM] {
+        let error = store.shared.refused("write a chunk in", 77, errno);
+        assert!(matches!(error, Error::Io { .. }), "{errno}: {error}");
+        assert!(error.to_string().contains("cannot write a chunk in"), "{error}");
+    }
+}
+
+#[test]
 fn a_chunk_larger_than_a_segment_has_one_of_its_own() {
     let dir = tempfile::tempdir().unwrap();
     let store = Spool::open(&SpoolOptions { segment_bytes: ByteSize(1 << 20), ..options(&dir) }).unwrap().store(0);
@@ -166,6 +197,30 @@ fn stores_of_one_spool_share_maps_and_nothing_else() {
     assert_eq!(left.shared.spool.open_segments.load(Ordering::Relaxed), 2);
     drop(right);
     assert_eq!(left.shared.spool.open_segments.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn a_forked_child_may_not_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = Spool::open(&options(&dir)).unwrap();
+    Arc::get_mut(&mut spool.shared).unwrap().directory.pretend_fork(true);
+    let store = spool.store(0);
+    assert!(matches!(store.write(&[b"child"]), Err(Error::Forked)));
+    drop(store);
+    Arc::get_mut(&mut spool.shared).unwrap().directory.pretend_fork(false);
+    assert_eq!(spool.store(0).write(&[b"parent"]).unwrap().bytes().unwrap().part(0), b"parent");
+}
+
+#[test]
+fn debug_output_is_short_however_large_the_chunk() {
+    let dir = tempfile::tempdir().unwrap();
+    for max_maps in [0, 1] {
+        let spool = Spool::open(&SpoolOptions { max_maps: Some(max_maps), ..options(&dir) }).unwrap();
+        let store = spool.store(0);
+        let chunk = store.write(&[&numbered(1 << 20, 0)]).unwrap();
+        let text = format!("{store:?} {chunk:?} {:?}", chunk.bytes().unwrap());
+        assert!(text.len() < 2000, "{text}");
+    }
 }
 
 #[test]
