@@ -26,6 +26,8 @@ mod kernels;
 mod matmul;
 mod moments;
 mod ops;
+#[cfg(test)]
+mod oracle;
 mod plan;
 pub mod random;
 mod reduce;

@@ -247,7 +247,7 @@ impl Array {
             Expr::Memory(block) => begin(block.nnz_of_rows(rows), 0, true),
             Expr::Chunks(chunks, cuts) => {
                 let runs = cuts.overlapping(rows.clone());
-                let mapped = runs.len() <= 1 && runs.clone().all(|i| cuts.run(i) == rows);
+                let mapped = runs.len() == 1 && cuts.run(runs.start) == rows;
                 let need = begin(chunks[runs].iter().map(|chunk| chunk.nnz() as u64).sum(), 0, true);
                 if mapped { Need { held: 0, peak: 0, ..need } } else { need }
             }
