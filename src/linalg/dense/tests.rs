@@ -1,13 +1,6 @@
+use super::factors::qr_in_place;
 use super::*;
-
-/// Values that look random, exactly the same everywhere: a multiplicative hash of the place.
-fn noise(rows: usize, cols: usize, seed: u64) -> DMatrix<f64> {
-    DMatrix::from_fn(rows, cols, |i, j| {
-        let mut x = (seed << 40) ^ ((i * cols + j) as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        x = (x ^ (x >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        ((x >> 11) as f64) / ((1u64 << 53) as f64) - 0.5
-    })
-}
+use crate::linalg::testing::noise;
 
 fn row_major(a: &DMatrix<f64>) -> Vec<f64> {
     a.transpose().as_slice().to_vec()
@@ -30,14 +23,14 @@ fn products_equal_naive_sums_at_every_shape_that_could_differ() {
         assert!(close(&gram, &expected, n + 1), "gram of {n} × {p}");
 
         let mut out = vec![f64::NAN; n * k];
-        rows_times(&row_major(&x), n, &v, &mut out).unwrap();
+        rows_times_components(&row_major(&x), n, &v.transpose(), &mut out).unwrap();
         let naive = DMatrix::from_fn(n, k, |i, j| (0..p).map(|l| x[(i, l)] * v[(l, j)]).sum::<f64>());
-        assert!(close(&DMatrix::from_row_slice(n, k, &out), &naive, p), "rows_times {n} × {p} × {k}");
+        assert!(close(&DMatrix::from_row_slice(n, k, &out), &naive, p), "rows_times_components {n} × {p} × {k}");
         assert!(close(&gemm(&x, &v).unwrap(), &naive, p), "gemm {n} × {p} × {k}");
 
-        let mut acc = DMatrix::from_element(p, k, 1.0);
-        add_transposed_times(&row_major(&x), &row_major(&t), n, &mut acc).unwrap();
-        let naive = DMatrix::from_fn(p, k, |i, j| 1.0 + (0..n).map(|r| x[(r, i)] * t[(r, j)]).sum::<f64>());
+        let mut acc = DMatrix::from_element(k, p, 1.0);
+        add_transposed_times(&row_major(&t), &row_major(&x), n, &mut acc).unwrap();
+        let naive = DMatrix::from_fn(k, p, |i, j| 1.0 + (0..n).map(|r| t[(r, i)] * x[(r, j)]).sum::<f64>());
         assert!(close(&acc, &naive, n + 1), "transposed {n} × {p} × {k}");
     }
 }
@@ -48,7 +41,7 @@ fn sizes_that_do_not_meet_are_refused() {
     assert!(matches!(gram_upper(&[1.0; 5], 2, 2, &mut acc), Err(Error::ShapeMismatch { .. })));
     assert!(matches!(gram_upper(&[1.0; 6], 2, 3, &mut acc), Err(Error::ShapeMismatch { .. })));
     assert!(matches!(gemm(&acc, &DMatrix::zeros(3, 1)), Err(Error::ShapeMismatch { .. })));
-    assert!(matches!(rows_times(&[1.0; 4], 2, &acc, &mut [0.0; 3]), Err(Error::ShapeMismatch { .. })));
+    assert!(matches!(rows_times_components(&[1.0; 4], 2, &acc, &mut [0.0; 3]), Err(Error::ShapeMismatch { .. })));
     assert!(matches!(add_transposed_times(&[1.0; 4], &[1.0; 3], 2, &mut acc), Err(Error::ShapeMismatch { .. })));
     assert!(matches!(eigh(&DMatrix::zeros(2, 3), 1), Err(Error::ShapeMismatch { .. })));
 }
@@ -127,4 +120,26 @@ fn eigenvectors_come_largest_first_and_k_cuts_them() {
         assert!((&a * v - v * found.values[j]).amax() < 1e-14 && (v.norm() - 1.0).abs() < 1e-15);
     }
     assert_eq!(eigh(&a, 9).unwrap().values.len(), 3);
+}
+
+#[test]
+fn cholesky_gives_the_r_of_qr_and_solving_with_it_gives_q() {
+    let a = noise(300, 20, 11);
+    let mut gram = DMatrix::zeros(20, 20);
+    gram_upper(&row_major(&a), 300, 20, &mut gram).unwrap();
+    let r = cholesky_r(&gram).unwrap();
+    // Both are accurate to ε times the square of the condition number, which is about 2 here.
+    assert!(close(&r, &qr_r(a.clone()), 8 * 320));
+    let mut rows = row_major(&a);
+    solve_rows(&r, &mut rows).unwrap();
+    let q = DMatrix::from_row_slice(300, 20, &rows);
+    assert!(close(&(q.transpose() * &q), &DMatrix::identity(20, 20), 320) && close(&(q * r), &a, 320));
+}
+
+#[test]
+fn cholesky_refuses_what_is_not_positive_definite() {
+    assert!(cholesky_r(&DMatrix::from_row_slice(2, 2, &[1.0, 2.0, 0.0, 1.0])).is_none());
+    assert!(cholesky_r(&DMatrix::zeros(1, 1)).is_none());
+    assert!(cholesky_r(&DMatrix::from_element(1, 1, f64::NAN)).is_none());
+    assert_eq!(cholesky_r(&DMatrix::zeros(0, 0)).unwrap().shape(), (0, 0));
 }
