@@ -1,7 +1,13 @@
 //! The runtime. (Interface sketch, inline on the caller's thread; the runtime branch replaces this file.)
+pub mod memory;
+pub(crate) mod sizing;
+
 use crate::bytes::ByteSize;
 use crate::error::Result;
 use crate::store::Store;
+mod budget;
+mod core;
+
 use std::sync::Arc;
 
 /// Where tasks run.
