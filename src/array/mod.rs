@@ -1,6 +1,12 @@
-//! Chunked arrays. (Interface sketch; the array branch completes it.)
+//! Chunked arrays.
 mod block;
+mod csr;
+mod dtype;
 mod source;
+mod values;
 
-pub use block::{Block, BlockKind, Buffer, CsrBlock, DType, DenseBlock, Values};
+pub use block::{Block, BlockKind, DenseBlock, StoredBlock};
+pub use csr::CsrBlock;
+pub use dtype::{DType, Element};
 pub use source::Source;
+pub use values::{Buffer, Values};
