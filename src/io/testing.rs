@@ -1,0 +1,117 @@
+//! What the tests of this folder share: a task's context, the real files, and sums to compare with.
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use crate::array::{Block, Source, Values};
+use crate::bytes::ByteSize;
+use crate::error::Result;
+use crate::runtime::{Blocks, Cluster, TaskContext};
+
+/// Runs the function as a task and returns what it returns.
+pub(crate) fn in_a_task<T: Send + 'static>(work: impl FnOnce(&TaskContext) -> T + Send + 'static) -> T {
+    let cluster = Cluster::builder().workers(1).allowance(ByteSize(256 << 20)).build().expect("a small cluster");
+    let blocks = Blocks { name: "test".into(), n: 1, projected_bytes: 1 << 20, progress: None };
+    let work = Mutex::new(Some(work));
+    let run = move |_: usize, context: &TaskContext| {
+        let work = work.lock().expect("no task panicked before").take().expect("one block runs once");
+        Ok(work(context))
+    };
+    cluster.map_blocks(&blocks, run).expect("the task returns").pop().expect("one block has one result")
+}
+
+/// Reads some rows inside a task.
+pub(crate) fn read(source: &Arc<dyn Source>, rows: Range<u64>) -> Result<Block> {
+    let source = Arc::clone(source);
+    in_a_task(move |context| source.read_rows(rows, context))
+}
+
+/// Returns the path of a real input, or says that it is missing.
+pub(crate) fn real(name: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data")).join(name);
+    if !path.exists() {
+        println!("skipped: {} is not there", path.display());
+        return None;
+    }
+    Some(path)
+}
+
+/// Returns the block's values, row-major, zeros filled in: the slow, obvious version.
+pub(crate) fn dense_values(block: &Block) -> Vec<f64> {
+    match block {
+        Block::Dense(dense) => to_f64(&dense.values),
+        Block::Csr(csr) => {
+            let (mut all, values) = (vec![0.0; csr.rows * csr.cols], to_f64(&csr.values));
+            for row in 0..csr.rows {
+                for at in csr.indptr[row] as usize..csr.indptr[row + 1] as usize {
+                    all[row * csr.cols + csr.indices[at] as usize] += values[at];
+                }
+            }
+            all
+        }
+    }
+}
+
+fn to_f64(values: &Values) -> Vec<f64> {
+    match values {
+        Values::Bool(v) => v.iter().map(|&x| f64::from(x)).collect(),
+        Values::U8(v) => v.iter().map(|&x| f64::from(x)).collect(),
+        Values::U16(v) => v.iter().map(|&x| f64::from(x)).collect(),
+        Values::U32(v) => v.iter().map(|&x| f64::from(x)).collect(),
+        Values::U64(v) => v.iter().map(|&x| x as f64).collect(),
+        Values::I8(v) => v.iter().map(|&x| f64::from(x)).collect(),
+        Values::I16(v) => v.iter().map(|&x| f64::from(x)).collect(),
+        Values::I32(v) => v.iter().map(|&x| f64::from(x)).collect(),
+        Values::I64(v) => v.iter().map(|&x| x as f64).collect(),
+        Values::F32(v) => v.iter().map(|&x| f64::from(x)).collect(),
+        Values::F64(v) => v.to_vec(),
+    }
+}
+
+/// Sums that give away a value in the wrong place: of all values, of squares, and weighted by row and by column.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Sums {
+    pub(crate) sum: f64,
+    pub(crate) squares: f64,
+    pub(crate) by_row: f64,
+    pub(crate) by_col: f64,
+}
+
+impl Sums {
+    /// Reads the source in blocks of `step` rows and sums.
+    pub(crate) fn of(source: &Arc<dyn Source>, step: u64) -> Result<Sums> {
+        let source = Arc::clone(source);
+        in_a_task(move |context| {
+            let mut sums = Sums { sum: 0.0, squares: 0.0, by_row: 0.0, by_col: 0.0 };
+            let (rows, cols) = source.shape();
+            let mut start = 0;
+            while start < rows {
+                let end = rows.min(start + step);
+                sums.add(&dense_values(&source.read_rows(start..end, context)?), start, cols as usize);
+                start = end;
+            }
+            Ok(sums)
+        })
+    }
+
+    fn add(&mut self, values: &[f64], start: u64, cols: usize) {
+        for (row, line) in values.chunks(cols).enumerate() {
+            for (col, x) in line.iter().enumerate() {
+                self.sum += x;
+                self.squares += x * x;
+                self.by_row += x * (1.0 + start as f64 + row as f64);
+                self.by_col += x * (1.0 + col as f64);
+            }
+        }
+    }
+
+    /// Asserts equality but for the rounding of sums in another order.
+    pub(crate) fn assert_near(&self, expected: [f64; 4], what: &str) {
+        let found = [self.sum, self.squares, self.by_row, self.by_col];
+        for (x, y) in found.iter().zip(expected) {
+            // 10^7 float64 additions whose rounding errors are random walk: 1e-16 * sqrt(1e7), with room.
+            assert!((x - y).abs() <= 1e-10 * y.abs().max(1.0), "{what}: {found:?} but {expected:?}");
+        }
+    }
+}
