@@ -108,7 +108,7 @@ fn draw_legend(area: &Canvas<'_>, scatter: &Scatter, legend: &[LegendLine]) -> R
     }
     for line in legend {
         area.draw(&Circle::new((7, y), 5, line.color.filled()))?;
-        area.draw(&Text::new(line.text.clone(), (19, y - 8), text.clone()))?;
+        area.draw(&Text::new(line.text.clone(), (19, y - 5), text.clone()))?;
         y += LINE_HEIGHT;
     }
     if (scatter.points.len() as u64) < scatter.n_all {
@@ -170,7 +170,7 @@ fn number_colors(values: &[f64]) -> (Vec<RGBColor>, Vec<LegendLine>) {
         let steps: &[f64] = if high > low { &[1.0, 0.75, 0.5, 0.25, 0.0] } else { &[0.0] };
         legend.extend(steps.iter().map(|step| {
             let value = low + step * (high - low);
-            LegendLine { color: color(value), text: tick(&value) }
+            LegendLine { color: color(value), text: four_digits(value) }
         }));
     }
     if values.iter().any(|v| !v.is_finite()) {
@@ -213,6 +213,14 @@ fn tick(value: &f64) -> String {
     let text = format!("{value:.3}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
     if text == "-0" { "0".into() } else { text.into() }
+}
+
+/// Prints a number with four significant digits, as many as a colour can tell.
+fn four_digits(value: f64) -> String {
+    let magnitude = if value == 0.0 { 0 } else { value.abs().log10().floor() as i32 };
+    let step = 10f64.powi(magnitude - 3);
+    let rounded = (value / step).round() * step;
+    tick(if rounded.is_finite() { &rounded } else { &value })
 }
 
 fn shortened(name: &str) -> String {
