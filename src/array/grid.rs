@@ -185,7 +185,11 @@ mod tests {
                         .map(|run| run.start.max(start)..run.end.min(end))
                         .filter(|run| !run.is_empty())
                         .collect();
-                    assert_eq!(shared.iter().map(|r| r.end - r.start).sum::<u64>(), end - start, "{cuts:?} {start}..{end}");
+                    assert_eq!(
+                        shared.iter().map(|r| r.end - r.start).sum::<u64>(),
+                        end - start,
+                        "{cuts:?} {start}..{end}"
+                    );
                     let within = cuts.within(start..end);
                     assert_eq!(within.len(), end - start);
                     let inner: Vec<_> = (0..within.n_runs()).map(|i| within.run(i)).filter(|r| !r.is_empty()).collect();

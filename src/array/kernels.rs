@@ -109,7 +109,11 @@ impl Kernel {
     /// # Errors
     ///
     /// [`Error::BadArgument`] when the values are not floats, [`Error::ShapeMismatch`] when the factors are too few.
-    #[expect(clippy::useless_conversion, clippy::unnecessary_cast, reason = "one of the two float types is f64 already")]
+    #[expect(
+        clippy::useless_conversion,
+        clippy::unnecessary_cast,
+        reason = "one of the two float types is f64 already"
+    )]
     pub fn apply(&self, block: &mut Block, row_offset: u64) -> Result<()> {
         let values = block.values_mut();
         match self {
@@ -245,7 +249,11 @@ mod tests {
                     // Two roundings of the float type: of the function and of its result.
                     let tolerance = if single { 2.0 * f64::from(f32::EPSILON) } else { 2.0 * f64::EPSILON };
                     let expected = formula(value);
-                    assert!((found - expected).abs() <= tolerance * expected.abs(), "{} {found} {expected}", kernel.name());
+                    assert!(
+                        (found - expected).abs() <= tolerance * expected.abs(),
+                        "{} {found} {expected}",
+                        kernel.name()
+                    );
                 }
             }
         }

@@ -43,6 +43,8 @@ pub use select::Columns;
 pub use source::Source;
 pub use values::{Buffer, Values};
 
+pub(crate) use values::with_values;
+
 use std::sync::Arc;
 
 use expr::Expr;

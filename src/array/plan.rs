@@ -273,9 +273,7 @@ impl Array {
                 beside(input, input.nnz, 0)
             }
             Expr::ToKind(input) => beside(input.need(rows)?, all, 0),
-            Expr::MatMul(input, product) => {
-                beside(input.need(rows)?, all, product.scratch_bytes(n_rows, input.cols()))
-            }
+            Expr::MatMul(input, product) => beside(input.need(rows)?, all, product.scratch_bytes(n_rows, input.cols())),
             Expr::MapBlocks(input, map) => {
                 let input = input.need(rows)?;
                 let stated = map.bytes_per_row.map_or(u64::MAX, |bytes| bytes.saturating_mul(n_rows));
@@ -318,7 +316,10 @@ mod tests {
     fn what_cannot_fit_is_refused_with_both_numbers() {
         let row = random::uniform(10, 1 << 20, 1, None);
         let error = row.plan(&cluster(1 << 20, 2)).expect_err("a row takes 8 MiB");
-        assert!(matches!(error, Error::TooBig { need, allowance, .. } if (need, allowance) == (8 << 20, 1 << 20)), "{error}");
+        assert!(
+            matches!(error, Error::TooBig { need, allowance, .. } if (need, allowance) == (8 << 20, 1 << 20)),
+            "{error}"
+        );
         let given = random::uniform(1000, 1000, 1, 1000).plan(&cluster(1 << 20, 2)).expect_err("8 MB, as asked");
         assert!(given.to_string().contains("7.6 MiB") && given.to_string().contains("1.0 MiB"), "{given}");
     }
@@ -333,7 +334,8 @@ mod tests {
     #[test]
     fn the_callers_bytes_count_as_a_share_and_for_each_row() {
         let array = random::uniform(1000, 10, 1, 100);
-        let plan = |working: Working| array.plan_for(&cluster(1 << 20, 2), "reduce", working).map(|p| p.projected_bytes);
+        let plan =
+            |working: Working| array.plan_for(&cluster(1 << 20, 2), "reduce", working).map(|p| p.projected_bytes);
         assert_eq!(plan(Working::default()).ok(), Some(8_000));
         assert_eq!(plan(Working { fixed: 1, per_row: 10 }).ok(), Some(9_001));
         assert!(matches!(plan(Working::from(1 << 20)), Err(Error::TooBig { .. })));

@@ -195,7 +195,8 @@ impl Block {
                 let indptr: Vec<u64> = b.indptr[rows.start..=rows.end].iter().map(|p| p - first).collect();
                 let indices = b.indices[entries.clone()].to_vec();
                 let values = b.values.slice(entries);
-                CsrBlock { rows: rows.len(), cols: b.cols, indptr: indptr.into(), indices: indices.into(), values }.into()
+                CsrBlock { rows: rows.len(), cols: b.cols, indptr: indptr.into(), indices: indices.into(), values }
+                    .into()
             }
         }
     }
@@ -280,7 +281,7 @@ mod tests {
     #[expect(clippy::reversed_empty_ranges, reason = "a range that runs backwards is what is refused")]
     fn columns_that_do_not_exist_are_refused() {
         for columns in [Columns::List(vec![1, 4]), Columns::Range(2..5), Columns::Range(3..1)] {
-            assert!(matches!(Selection::new(columns, 4), Err(Error::OutOfRange { .. })) , "beyond four columns");
+            assert!(matches!(Selection::new(columns, 4), Err(Error::OutOfRange { .. })), "beyond four columns");
         }
         assert!(Selection::new(Columns::Mask(vec![true; 3]), 4).is_err());
     }

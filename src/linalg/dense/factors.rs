@@ -8,7 +8,7 @@ use faer::linalg::cholesky::llt::factor as llt;
 use faer::linalg::qr::no_pivoting::factor as qr;
 use faer::linalg::{evd, householder, svd, triangular_solve};
 use faer::prelude::{ReborrowMut, default};
-use faer::{Conj, MatMut, MatRef, Par};
+use faer::{Conj, MatMut, Par};
 use nalgebra::DMatrix;
 
 use super::{LeaveAvx, as_faer, as_faer_mut, meet};
