@@ -154,9 +154,7 @@ impl Block {
     pub fn anonymous_bytes(&self) -> u64 {
         match self {
             Block::Dense(b) => b.values.anonymous_bytes(),
-            Block::Csr(b) => {
-                b.values.anonymous_bytes() + b.indptr.anonymous_bytes() + b.indices.anonymous_bytes()
-            }
+            Block::Csr(b) => b.values.anonymous_bytes() + b.indptr.anonymous_bytes() + b.indices.anonymous_bytes(),
         }
     }
 
@@ -316,10 +314,13 @@ mod tests {
         for dtype in DType::ALL {
             for block in both_kinds(dtype) {
                 let back = block.store(&store).and_then(|stored| stored.block()).expect("a store in memory");
-                assert_eq!(back.to_vec::<f64>(), [1.0, 0.0, 0.0, 2.0, 3.0, 0.0].map(|v: f64| match dtype {
-                    DType::Bool => v.min(1.0),
-                    _ => v,
-                }));
+                assert_eq!(
+                    back.to_vec::<f64>(),
+                    [1.0, 0.0, 0.0, 2.0, 3.0, 0.0].map(|v: f64| match dtype {
+                        DType::Bool => v.min(1.0),
+                        _ => v,
+                    })
+                );
                 assert_eq!((back.dtype(), back.kind(), back.shape()), (dtype, block.kind(), (3, 2)));
                 assert_eq!((back.anonymous_bytes(), back.nbytes()), (0, block.nbytes()));
                 assert_eq!(block.anonymous_bytes(), block.nbytes());
