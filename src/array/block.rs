@@ -4,12 +4,14 @@
 //! the one into the other. A block that was read from a chunk must be [checked](Block::check) after the last read and
 //! before anything computed from it is given away.
 
+use std::ops::Range;
+
 use nalgebra::DMatrix;
 
-use super::values::{Buffer, Values};
+use super::values::{Buffer, Values, with_values};
 use super::{CsrBlock, DType, Element};
 use crate::error::{Error, Result};
-use crate::store::{Chunk, Store};
+use crate::store::{Chunk, ChunkBytes, Store};
 
 /// Dense or CSR.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -220,6 +222,36 @@ impl Block {
             Block::Dense(_) => Ok(()),
             Block::Csr(b) => b.indptr.check().and_then(|()| b.indices.check()),
         }
+    }
+
+    /// Returns the chunk that the stored values are mapped from.
+    pub(super) fn mapping(&self) -> Option<&ChunkBytes> {
+        with_values!(self.values(), buffer => match buffer {
+            Buffer::Owned(_) => None,
+            Buffer::Mapped { bytes, .. } => Some(bytes),
+        })
+    }
+
+    /// Returns how many stored values some rows have.
+    pub(super) fn nnz_of_rows(&self, rows: Range<u64>) -> u64 {
+        match self {
+            Block::Dense(b) => (rows.end - rows.start) * b.cols as u64,
+            Block::Csr(b) => b.indptr[rows.end as usize] - b.indptr[rows.start as usize],
+        }
+    }
+
+    /// Makes room for so many more rows and stored values, or says that there is none.
+    pub(super) fn try_reserve(&mut self, rows: usize, nnz: usize) -> Result<()> {
+        let bytes = match self {
+            Block::Dense(b) => (nnz * b.values.dtype().size_of()) as u64,
+            Block::Csr(b) => CsrBlock::nbytes_of(rows as u64, nnz as u64, b.values.dtype()),
+        };
+        let mut done = with_values!(self.values_mut(), buffer => buffer.to_mut().try_reserve_exact(nnz));
+        if let Block::Csr(b) = self {
+            done = done.and_then(|()| b.indptr.to_mut().try_reserve_exact(rows));
+            done = done.and_then(|()| b.indices.to_mut().try_reserve_exact(nnz));
+        }
+        done.map_err(|_| Error::OutOfMemory { what: "the computed array".into(), bytes })
     }
 
     /// Writes the block as one sealed chunk.

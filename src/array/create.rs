@@ -1,0 +1,148 @@
+//! Arrays from what a program has: rows, slices, nalgebra and sprs matrices, blocks, sources; and zeros.
+//!
+//! A matrix that is handed over is copied once, into a block outside the workers; tasks copy their rows out of it.
+
+use std::sync::Arc;
+
+use nalgebra::DMatrix;
+use sprs::{CsMatI, SpIndex};
+
+use super::expr::Expr;
+use super::grid::Cuts;
+use super::{Array, Block, BlockKind, CsrBlock, DType, DenseBlock, Element, Source, csr};
+use crate::error::{Error, Result};
+
+impl Array {
+    /// Describes the matrix that a source reads.
+    pub fn from_source(source: Arc<dyn Source>) -> Array {
+        Array::new(source.shape(), source.dtype(), source.kind(), Expr::Source(source))
+    }
+
+    /// Describes a matrix of zeros.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] for CSR with more columns than 32 bits can number.
+    pub fn zeros(rows: u64, cols: u64, dtype: DType, kind: BlockKind) -> Result<Array> {
+        if kind == BlockKind::Csr {
+            csr::check_cols(cols)?;
+        }
+        Ok(Array::new((rows, cols), dtype, kind, Expr::Zeros))
+    }
+
+    /// Takes a matrix that is one block.
+    pub fn from_block(block: impl Into<Block>) -> Array {
+        let block = block.into();
+        let (rows, cols) = block.shape();
+        let (dtype, kind) = (block.dtype(), block.kind());
+        Array::new((rows as u64, cols as u64), dtype, kind, Expr::Memory(Arc::new(block)))
+    }
+
+    /// Takes a matrix in blocks of rows, which become its chunk grid; some may have no rows.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadArgument`] without a block, or when dtypes or kinds differ; [`Error::ShapeMismatch`] when the numbers of
+    /// columns do.
+    pub fn from_blocks(blocks: impl IntoIterator<Item = Block>) -> Result<Array> {
+        let mut blocks = blocks.into_iter();
+        let refuse = || Error::bad_argument("from_blocks", "number of blocks", 0, "at least 1");
+        let mut whole = blocks.next().ok_or_else(refuse)?;
+        let mut lengths = vec![whole.rows() as u64];
+        for block in blocks {
+            whole.append_rows(&block, 0..block.rows())?;
+            lengths.push(block.rows() as u64);
+        }
+        Ok(Array { cuts: Some(Cuts::of_lengths(lengths)?), ..Array::from_block(whole) })
+    }
+
+    /// Copies rows of one length. No rows have no columns.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ShapeMismatch`] when a row is longer or shorter than the first.
+    pub fn from_rows<T: Element, R: AsRef<[T]>>(rows: &[R]) -> Result<Array> {
+        let cols = rows.first().map_or(0, |row| row.as_ref().len());
+        if let Some((i, row)) = rows.iter().enumerate().find(|(_, row)| row.as_ref().len() != cols) {
+            return Err(Error::ShapeMismatch {
+                operation: "from_rows",
+                left: (1, cols as u64),
+                right: (1, row.as_ref().len() as u64),
+                expected: format!("row {i} must be as long as row 0").into(),
+            });
+        }
+        let values: Vec<T> = rows.iter().flat_map(|row| row.as_ref().iter().copied()).collect();
+        Ok(Array::from_block(DenseBlock::new(rows.len(), cols, values)?))
+    }
+
+    /// Copies row-major values.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadArgument`] when there are not `rows * cols` values.
+    pub fn from_slice<T: Element>(rows: usize, cols: usize, values: &[T]) -> Result<Array> {
+        Ok(Array::from_block(DenseBlock::new(rows, cols, values.to_vec())?))
+    }
+
+    /// Copies a nalgebra matrix.
+    pub fn from_nalgebra<T: Element + nalgebra::Scalar>(matrix: &DMatrix<T>) -> Array {
+        Array::from_block(DenseBlock::from_nalgebra(matrix))
+    }
+
+    /// Copies a sprs matrix; one that is stored by columns is turned.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] when there are more columns than 32 bits can number.
+    pub fn from_sprs<T: Element, I: SpIndex, P: SpIndex>(matrix: &CsMatI<T, I, P>) -> Result<Array> {
+        Ok(Array::from_block(CsrBlock::from_sprs(matrix)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Cluster;
+
+    fn computed(array: &Array) -> (Vec<f64>, (u64, u64)) {
+        let cluster = Cluster::builder().build().expect("defaults");
+        (array.compute(&cluster).expect("small").to_vec(), array.shape())
+    }
+
+    #[test]
+    fn every_constructor_gives_its_values_back() {
+        let values = [1.0, 0.0, 0.0, 2.0, 0.0, 3.0];
+        let expected = (values.to_vec(), (3, 2));
+        let matrix = DMatrix::from_row_slice(3, 2, &values);
+        let csr = DenseBlock::from_nalgebra(&matrix).to_csr().expect("two columns");
+        let slices = [0..1, 1..1, 1..3].map(|rows| Block::from(csr.clone()).slice_rows(rows));
+        for array in [
+            Array::from_slice(3, 2, &values).expect("six values"),
+            Array::from_rows(&[[1.0, 0.0], [0.0, 2.0], [0.0, 3.0]]).expect("rows of two"),
+            Array::from_nalgebra(&matrix),
+            Array::from_sprs(&csr.to_sprs::<f64>()).expect("two columns"),
+            Array::from_blocks(slices).expect("alike"),
+        ] {
+            assert_eq!(computed(&array), expected, "{array:?}");
+        }
+    }
+
+    #[test]
+    fn zeros_are_zeros_in_both_kinds() {
+        for kind in [BlockKind::Dense, BlockKind::Csr] {
+            for (rows, cols) in [(0, 2), (2, 0), (3, 2)] {
+                let array = Array::zeros(rows, cols, DType::I16, kind).expect("few columns");
+                assert_eq!(computed(&array), (vec![0.0; (rows * cols) as usize], (rows, cols)));
+            }
+        }
+        assert!(Array::zeros(1, 1 << 33, DType::U8, BlockKind::Csr).is_err());
+    }
+
+    #[test]
+    fn ragged_rows_and_unlike_blocks_are_refused() {
+        let error = Array::from_rows(&[vec![1.0], vec![1.0, 2.0]]).expect_err("ragged");
+        assert!(error.to_string().contains("row 1"), "{error}");
+        assert!(Array::from_slice(2, 2, &[1u8]).is_err());
+        assert!(Array::from_blocks([]).is_err());
+    }
+}

@@ -1,0 +1,125 @@
+//! A block times a small dense matrix, optionally minus the same row everywhere: `X·V − 1·rᵀ`.
+//!
+//! With `r = meanᵀ·V` this is the product of the centred matrix, which is never built. The result is dense `f64`
+//! whatever the input, and each of its rows depends on that row of the block alone, added up in the order of the columns.
+
+use nalgebra::{DMatrix, DMatrixView};
+
+use super::values::{Values, with_values};
+use super::{Block, CsrBlock, DenseBlock};
+
+/// Rows that are converted to `f64` at once.
+const TILE_ROWS: usize = 64;
+
+/// The right side of a product, laid out for it.
+#[derive(Debug)]
+pub(super) struct Product {
+    /// `Vᵀ` by columns: each column of `Vᵀ` is a row of `V`, and lies together.
+    right_t: DMatrix<f64>,
+    /// Taken from every row of the result; nothing when empty.
+    minus: Vec<f64>,
+}
+
+impl Product {
+    /// Turns `right` for use; `minus` is empty or as long as `right` is wide.
+    pub(super) fn new(right: &DMatrix<f64>, minus: &[f64]) -> Self {
+        Product { right_t: right.transpose(), minus: minus.to_vec() }
+    }
+
+    /// Returns the columns of the result.
+    pub(super) fn cols(&self) -> usize {
+        self.right_t.nrows()
+    }
+
+    /// Returns the anonymous bytes of computing so many rows of so many columns, the result aside.
+    pub(super) fn scratch_bytes(&self, rows: u64, cols: u64) -> u64 {
+        // The tile in f64, and what the GEMM packs: at most both its operands again.
+        let tile = rows.min(TILE_ROWS as u64).saturating_mul(cols).saturating_mul(8);
+        tile.saturating_mul(2).saturating_add(size_of_val(self.right_t.as_slice()) as u64)
+    }
+
+    /// Computes the product.
+    pub(super) fn apply(&self, block: &Block) -> DenseBlock {
+        let k = self.cols();
+        let mut result = vec![0.0; block.rows() * k];
+        if k > 0 {
+            match block {
+                Block::Dense(b) => self.dense(b, &mut result),
+                Block::Csr(b) => self.csr(b, &mut result),
+            }
+        }
+        if !self.minus.is_empty() {
+            for row in result.chunks_exact_mut(k) {
+                row.iter_mut().zip(&self.minus).for_each(|(value, minus)| *value -= minus);
+            }
+        }
+        DenseBlock { rows: block.rows(), cols: k, values: result.into() }
+    }
+
+    /// Row-major rows are the columns of the transposed matrix: `resultᵀ = Vᵀ·blockᵀ`, tile by tile.
+    fn dense(&self, block: &DenseBlock, result: &mut [f64]) {
+        let (cols, k) = (block.cols, self.cols());
+        for start in (0..block.rows).step_by(TILE_ROWS) {
+            let rows = TILE_ROWS.min(block.rows - start);
+            let range = start * cols..(start + rows) * cols;
+            let scratch;
+            let tile: &[f64] = if let Values::F64(values) = &block.values {
+                &values[range]
+            } else {
+                scratch = block.values.slice(range).to_vec::<f64>();
+                &scratch
+            };
+            let tile_t = DMatrixView::from_slice(tile, cols, rows);
+            let out = &mut result[start * k..(start + rows) * k];
+            nalgebra::DMatrixViewMut::from_slice(out, k, rows).gemm(1.0, &self.right_t, &tile_t, 0.0);
+        }
+    }
+
+    /// Adds up the rows of `V` that a row's columns name.
+    #[expect(clippy::unnecessary_cast, reason = "one of the eleven types is f64 already")]
+    fn csr(&self, block: &CsrBlock, result: &mut [f64]) {
+        let k = self.cols();
+        let right = self.right_t.as_slice();
+        with_values!(&block.values, values => for (row, out) in result.chunks_exact_mut(k).enumerate() {
+            for entry in block.row(row) {
+                let (col, value) = (block.indices[entry] as usize, values[entry] as f64);
+                out.iter_mut().zip(&right[col * k..(col + 1) * k]).for_each(|(sum, v)| *sum += value * v);
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::array::DType;
+
+    #[test]
+    fn a_product_is_the_plain_sum_over_columns_in_every_kind_and_dtype() {
+        // Small integers: every product and sum is exact, so that any order gives the same answer.
+        let (rows, cols, k) = (2 * TILE_ROWS + 3, 5, 3);
+        let left = DMatrix::from_fn(rows, cols, |i, j| ((i * 7 + j * 3) % 4) as f64);
+        let right = DMatrix::from_fn(cols, k, |i, j| i as f64 - 2.0 * j as f64);
+        let expected = DMatrix::from_fn(rows, k, |i, j| (0..cols).map(|c| left[(i, c)] * right[(c, j)]).sum::<f64>());
+        let minus = [1.0, 2.0, 3.0];
+        for dtype in [DType::U8, DType::I64, DType::F32, DType::F64] {
+            let dense = Block::from(DenseBlock::from_nalgebra(&left)).cast(dtype);
+            for block in [dense.clone(), dense.into_csr().expect("five columns").into()] {
+                let found = Block::from(Product::new(&right, &[]).apply(&block)).to_nalgebra::<f64>();
+                assert_eq!(found, expected, "{dtype}");
+                let found = Block::from(Product::new(&right, &minus).apply(&block)).to_nalgebra::<f64>();
+                assert_eq!(found, DMatrix::from_fn(rows, k, |i, j| expected[(i, j)] - minus[j]));
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_times_anything_has_the_right_shape() {
+        for (rows, cols, k) in [(0, 2, 2), (2, 0, 2), (2, 2, 0)] {
+            let block = Block::from(DenseBlock::new(rows, cols, vec![1.0; rows * cols]).expect("the right number"));
+            let result = Product::new(&DMatrix::from_element(cols, k, 1.0), &vec![0.0; k]).apply(&block);
+            assert_eq!((result.rows, result.cols, result.values.len()), (rows, k, rows * k));
+            assert!(result.values.to_vec::<f64>().iter().all(|v| *v == if cols == 0 { 0.0 } else { cols as f64 }));
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! The lazy operations: each checks what it can, adds a node to the expression, and computes nothing.
+
+use std::ops::Range;
+
+use nalgebra::DMatrix;
+
+use super::expr::Expr;
+use super::matmul::Product;
+use super::select::{Columns, Selection, out_of_range};
+use super::{Array, BlockKind, BlockMap, DType, Kernel, csr};
+use crate::error::{Error, Result};
+
+impl Array {
+    /// Returns the array with another node on top that leaves the rows where they are.
+    fn node(&self, cols: u64, dtype: DType, kind: BlockKind, expr: Expr) -> Array {
+        Array { cuts: self.cuts.clone(), ..Array::new((self.rows(), cols), dtype, kind, expr) }
+    }
+
+    /// Applies a kernel to every block. Integers and truth values are cast to [`DType::to_float`] first.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] for a kernel that would fill a CSR array's zeros, [`Error::ShapeMismatch`] when there is not
+    /// one factor for each row or column.
+    pub fn apply(&self, kernel: Kernel) -> Result<Array> {
+        if self.kind == BlockKind::Csr && !kernel.keeps_zeros() {
+            return Err(Error::Unsupported {
+                what: format!("{} of a CSR array, which would fill it,", kernel.name()).into(),
+                instead: "call to_dense() first".into(),
+            });
+        }
+        let factors = match &kernel {
+            Kernel::ScaleRows(factors) => Some((factors.len() as u64, self.rows())),
+            Kernel::ScaleCols(factors) => Some((factors.len() as u64, self.cols())),
+            _ => None,
+        };
+        if let Some((found, needed)) = factors.filter(|(found, needed)| found != needed) {
+            return Err(Error::ShapeMismatch {
+                operation: kernel.name(),
+                left: self.shape,
+                right: (found, 1),
+                expected: format!("give {needed} factors").into(),
+            });
+        }
+        Ok(self.with_kernel(kernel))
+    }
+
+    /// Adds a kernel that any float array takes.
+    fn with_kernel(&self, kernel: Kernel) -> Array {
+        let input = self.astype(self.dtype.to_float());
+        self.node(input.cols(), input.dtype, input.kind, Expr::Kernel(input, kernel))
+    }
+
+    /// Takes ln(1 + x) of every value.
+    pub fn log1p(&self) -> Array {
+        self.with_kernel(Kernel::Log1p)
+    }
+
+    /// Takes eˣ − 1 of every value.
+    pub fn expm1(&self) -> Array {
+        self.with_kernel(Kernel::Expm1)
+    }
+
+    /// Takes the square root of every value; NaN below zero.
+    pub fn sqrt(&self) -> Array {
+        self.with_kernel(Kernel::Sqrt)
+    }
+
+    /// Takes the magnitude of every value.
+    pub fn abs(&self) -> Array {
+        self.with_kernel(Kernel::Abs)
+    }
+
+    /// Turns the sign of every value.
+    pub fn negate(&self) -> Array {
+        self.with_kernel(Kernel::Negate)
+    }
+
+    /// Squares every value.
+    pub fn square(&self) -> Array {
+        self.with_kernel(Kernel::Square)
+    }
+
+    /// Multiplies every value. In a CSR array zeros stay zero, also where the factor is not finite.
+    pub fn scale(&self, factor: f64) -> Array {
+        self.with_kernel(Kernel::Scale(factor))
+    }
+
+    /// Takes eˣ of every value of a dense array.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] for a CSR array, which it would fill.
+    pub fn exp(&self) -> Result<Array> {
+        self.apply(Kernel::Exp)
+    }
+
+    /// Adds a number to every value of a dense array.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] for a CSR array, which it would fill.
+    pub fn add_scalar(&self, term: f64) -> Result<Array> {
+        self.apply(Kernel::Add(term))
+    }
+
+    /// Multiplies each row with its own factor.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ShapeMismatch`] when there is not one factor for each row.
+    pub fn scale_rows(&self, factors: &[f64]) -> Result<Array> {
+        self.apply(Kernel::ScaleRows(factors.into()))
+    }
+
+    /// Multiplies each column with its own factor.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ShapeMismatch`] when there is not one factor for each column.
+    pub fn scale_cols(&self, factors: &[f64]) -> Result<Array> {
+        self.apply(Kernel::ScaleCols(factors.into()))
+    }
+
+    /// Scales each row so that it sums to `target`; a row that sums to zero stays as it is.
+    pub fn normalize_rows(&self, target: f64) -> Array {
+        self.with_kernel(Kernel::NormalizeRows(target))
+    }
+
+    /// Converts every value to another dtype: integers wrap into narrower ones, floats saturate into integers.
+    pub fn astype(&self, dtype: DType) -> Array {
+        if dtype == self.dtype {
+            return self.clone();
+        }
+        self.node(self.cols(), dtype, self.kind, Expr::AsType(self.clone()))
+    }
+
+    /// Makes the blocks dense.
+    pub fn to_dense(&self) -> Array {
+        self.to_kind(BlockKind::Dense)
+    }
+
+    /// Makes the blocks CSR, without their zeros.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] when there are more columns than 32 bits can number.
+    pub fn to_csr(&self) -> Result<Array> {
+        csr::check_cols(self.cols())?;
+        Ok(self.to_kind(BlockKind::Csr))
+    }
+
+    fn to_kind(&self, kind: BlockKind) -> Array {
+        if kind == self.kind {
+            return self.clone();
+        }
+        self.node(self.cols(), self.dtype, kind, Expr::ToKind(self.clone()))
+    }
+
+    /// Keeps some columns, in the order and as often as given: `None` keeps all, an empty list none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfRange`] for a column that does not exist, [`Error::BadArgument`] for a mask of another length.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use allotment::{Cluster, array::Array};
+    /// let cluster = Cluster::builder().allowance("64MiB".parse()?).workers(2).build()?;
+    /// let array = Array::from_rows(&[[1, 2, 3], [4, 5, 6]])?;
+    /// assert_eq!(array.select_columns(vec![2, 0])?.compute(&cluster)?.to_vec::<i32>(), [3, 1, 6, 4]);
+    /// assert_eq!(array.select_columns(0..1)?.compute(&cluster)?.to_vec::<i32>(), [1, 4]);
+    /// # Ok::<(), allotment::Error>(())
+    /// ```
+    pub fn select_columns(&self, columns: impl Into<Columns>) -> Result<Array> {
+        let Some(selection) = Selection::new(columns.into(), self.cols())? else { return Ok(self.clone()) };
+        let cols = selection.len() as u64;
+        Ok(self.node(cols, self.dtype, self.kind, Expr::SelectColumns(self.clone(), selection)))
+    }
+
+    /// Keeps a run of rows.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfRange`] when the range reaches beyond the rows.
+    pub fn select_rows(&self, rows: Range<u64>) -> Result<Array> {
+        if rows.start > rows.end || rows.end > self.rows() {
+            return Err(out_of_range("select_rows", rows.start.max(rows.end), self.rows()));
+        }
+        let shape = (rows.end - rows.start, self.cols());
+        let cuts = self.cuts.as_ref().map(|cuts| cuts.within(rows.clone()));
+        let expr = Expr::SelectRows(self.clone(), rows.start);
+        Ok(Array { cuts, ..Array::new(shape, self.dtype, self.kind, expr) })
+    }
+
+    /// Multiplies with a small dense matrix on the right; the result is dense `f64`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ShapeMismatch`] when the matrix does not have as many rows as the array has columns.
+    pub fn matmul(&self, right: &DMatrix<f64>) -> Result<Array> {
+        self.matmul_minus(right, &[])
+    }
+
+    /// Multiplies with a small dense matrix on the right and takes the same row from every row of the product:
+    /// `X·V − 1·rᵀ`, which with `r = meanᵀ·V` is the product of the centred array. An empty row takes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ShapeMismatch`] when the shapes do not meet.
+    pub fn matmul_minus(&self, right: &DMatrix<f64>, minus: &[f64]) -> Result<Array> {
+        let shape = (right.nrows() as u64, right.ncols() as u64);
+        if shape.0 != self.cols() {
+            let expected = format!("give a matrix of {} rows", self.cols()).into();
+            return Err(Error::ShapeMismatch { operation: "matmul", left: self.shape, right: shape, expected });
+        }
+        if !minus.is_empty() && minus.len() as u64 != shape.1 {
+            let expected = "give one number for each column of the product, or none".into();
+            let right = (1, minus.len() as u64);
+            return Err(Error::ShapeMismatch { operation: "matmul", left: shape, right, expected });
+        }
+        let product = Product::new(right, minus);
+        Ok(self.node(shape.1, DType::F64, BlockKind::Dense, Expr::MatMul(self.clone(), product)))
+    }
+
+    /// Applies a function of the caller's to every block. What it returns is checked against what it promised.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] when it promises CSR blocks of more columns than 32 bits can number.
+    pub fn map_blocks(&self, map: BlockMap) -> Result<Array> {
+        if map.kind == BlockKind::Csr {
+            csr::check_cols(map.cols)?;
+        }
+        Ok(self.node(map.cols, map.dtype, map.kind, Expr::MapBlocks(self.clone(), map)))
+    }
+}
