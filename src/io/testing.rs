@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use crate::array::{Block, Source, Values};
+use crate::array::{Block, Source};
 use crate::bytes::ByteSize;
 use crate::error::Result;
 use crate::runtime::{Blocks, Cluster, TaskContext};
@@ -40,9 +40,9 @@ pub(crate) fn real(name: &str) -> Option<PathBuf> {
 /// Returns the block's values, row-major, zeros filled in: the slow, obvious version.
 pub(crate) fn dense_values(block: &Block) -> Vec<f64> {
     match block {
-        Block::Dense(dense) => to_f64(&dense.values),
+        Block::Dense(dense) => dense.values.to_vec(),
         Block::Csr(csr) => {
-            let (mut all, values) = (vec![0.0; csr.rows * csr.cols], to_f64(&csr.values));
+            let (mut all, values) = (vec![0.0; csr.rows * csr.cols], csr.values.to_vec::<f64>());
             for row in 0..csr.rows {
                 for at in csr.indptr[row] as usize..csr.indptr[row + 1] as usize {
                     all[row * csr.cols + csr.indices[at] as usize] += values[at];
@@ -50,22 +50,6 @@ pub(crate) fn dense_values(block: &Block) -> Vec<f64> {
             }
             all
         }
-    }
-}
-
-fn to_f64(values: &Values) -> Vec<f64> {
-    match values {
-        Values::Bool(v) => v.iter().map(|&x| f64::from(x)).collect(),
-        Values::U8(v) => v.iter().map(|&x| f64::from(x)).collect(),
-        Values::U16(v) => v.iter().map(|&x| f64::from(x)).collect(),
-        Values::U32(v) => v.iter().map(|&x| f64::from(x)).collect(),
-        Values::U64(v) => v.iter().map(|&x| x as f64).collect(),
-        Values::I8(v) => v.iter().map(|&x| f64::from(x)).collect(),
-        Values::I16(v) => v.iter().map(|&x| f64::from(x)).collect(),
-        Values::I32(v) => v.iter().map(|&x| f64::from(x)).collect(),
-        Values::I64(v) => v.iter().map(|&x| x as f64).collect(),
-        Values::F32(v) => v.iter().map(|&x| f64::from(x)).collect(),
-        Values::F64(v) => v.to_vec(),
     }
 }
 

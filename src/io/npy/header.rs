@@ -7,7 +7,6 @@
 //! there is refused. No length is believed before it is compared with the length of the file.
 
 use super::super::input::Input;
-use super::super::values::width;
 use crate::array::DType;
 use crate::error::Result;
 
@@ -83,7 +82,7 @@ impl Header {
 
     /// Returns the bytes of all values, or `None` where the product overflows.
     fn nbytes(&self) -> Option<u64> {
-        self.rows.checked_mul(self.cols)?.checked_mul(width(self.dtype))
+        self.rows.checked_mul(self.cols)?.checked_mul(self.dtype.size_of() as u64)
     }
 
     fn check_length(&self, input: &Input) -> Result<()> {
@@ -92,7 +91,7 @@ impl Header {
         if expected == Some(input.len()) && self.rows.max(self.cols) <= u64::from(u32::MAX) << 16 {
             return Ok(());
         }
-        let asked = format!("{} x {} values of {} bytes", self.rows, self.cols, width(self.dtype));
+        let asked = format!("{} x {} values of {} bytes", self.rows, self.cols, self.dtype.size_of());
         let place = format!("byte {}", self.data_offset);
         let found = format!("{} bytes", input.len() - self.data_offset);
         Err(input.bad(place, format!("{asked} and the end of the file"), found))

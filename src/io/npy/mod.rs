@@ -12,8 +12,8 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::input::Input;
-use super::values::{dense, read_as, width};
-use crate::array::{Block, BlockKind, DType, Source};
+use super::values::read_as;
+use crate::array::{Block, BlockKind, DType, DenseBlock, Source};
 use crate::error::{Error, Result};
 use crate::runtime::TaskContext;
 use header::Header;
@@ -89,7 +89,7 @@ impl Source for NpySource {
         context.check()?;
         let values = read_as!(self.header.dtype, T => self.read::<T>(rows.clone(), context)?);
         self.input.check_unchanged()?;
-        Ok(dense((rows.end - rows.start) as usize, self.header.cols as usize, values))
+        DenseBlock::new((rows.end - rows.start) as usize, self.header.cols as usize, values).map(Block::Dense)
     }
 
     fn name(&self) -> String {
@@ -146,7 +146,7 @@ impl NpySource {
     fn to_native<T: bytemuck::Pod>(&self, values: &mut [T]) {
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(values);
         if self.header.big_endian != cfg!(target_endian = "big") {
-            bytes.chunks_exact_mut(width(self.header.dtype) as usize).for_each(<[u8]>::reverse);
+            bytes.chunks_exact_mut(self.header.dtype.size_of()).for_each(<[u8]>::reverse);
         }
         if self.header.dtype == DType::Bool {
             bytes.iter_mut().for_each(|byte| *byte = u8::from(*byte != 0));

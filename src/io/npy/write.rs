@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use super::super::new_file::NewFile;
-use super::super::values::{as_bytes, dtype_name, width};
 use crate::array::{Block, DType};
 use crate::error::{Error, Result};
 
@@ -55,9 +54,9 @@ impl NpyWriter {
             Block::Dense(dense) => (dense.rows, dense.cols, &dense.values),
             Block::Csr(csr) => (csr.rows, csr.cols, &csr.values),
         };
-        let (dtype, bytes) = as_bytes(values);
+        let (dtype, bytes) = (values.dtype(), values.as_bytes());
         if dtype != self.dtype {
-            return Err(Error::bad_argument("write npy", "dtype", dtype_name(dtype), dtype_name(self.dtype)));
+            return Err(Error::bad_argument("write npy", "dtype", dtype, self.dtype.name()));
         }
         let left = self.shape.0 - self.rows_written;
         if cols as u64 != self.shape.1 || rows as u64 > left {
@@ -77,7 +76,7 @@ impl NpyWriter {
     }
 
     fn write_csr(&mut self, indptr: &[u64], indices: &[u32], bytes: &[u8]) -> Result<()> {
-        let width = width(self.dtype) as usize;
+        let width = self.dtype.size_of();
         let mut row = vec![0; self.shape.1 as usize * width];
         for bounds in indptr.windows(2) {
             row.fill(0);
@@ -94,7 +93,7 @@ impl NpyWriter {
         if cfg!(target_endian = "little") {
             return self.file.write(bytes);
         }
-        bytes.chunks_exact(width(self.dtype) as usize).try_for_each(|value| {
+        bytes.chunks_exact(self.dtype.size_of()).try_for_each(|value| {
             let swapped: Vec<u8> = value.iter().rev().copied().collect();
             self.file.write(&swapped)
         })
@@ -156,8 +155,8 @@ fn header(dtype: DType, shape: &str) -> Vec<u8> {
         DType::I8 | DType::I16 | DType::I32 | DType::I64 => "i",
         DType::F32 | DType::F64 => "f",
     };
-    let order = if width(dtype) == 1 { "|" } else { "<" };
-    let width = width(dtype);
+    let width = dtype.size_of();
+    let order = if width == 1 { "|" } else { "<" };
     let mut text = format!("{{'descr': '{order}{kind}{width}', 'fortran_order': False, 'shape': {shape}, }}");
     while (10 + text.len() + 1) % 64 != 0 {
         text.push(' ');
