@@ -90,7 +90,9 @@ fn python_objects_are_refused() {
 #[test]
 fn a_claim_beyond_the_file_is_refused_before_memory_is_taken() {
     let ground = Ground::new();
-    for shape in ["(4000000000, 4000000000)", "(18446744073709551615, 2)", "(99999999999999999999, 1)", "(1000000, 1000)"] {
+    for shape in
+        ["(4000000000, 4000000000)", "(18446744073709551615, 2)", "(99999999999999999999, 1)", "(1000000, 1000)"]
+    {
         all_refuse(&ground, &ground.write("huge.npy", &npy("<f8", shape, &[0; 64])), &[]);
     }
 }

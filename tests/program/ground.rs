@@ -38,11 +38,8 @@ impl Ground {
     pub(crate) fn run(&self, args: &[&str]) -> Run {
         let output = self.command(args).output().expect("the program starts");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("the program prints UTF-8");
-        let run = Run {
-            code: output.status.code().unwrap_or(-1),
-            stdout: text(output.stdout),
-            stderr: text(output.stderr),
-        };
+        let run =
+            Run { code: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) };
         self.assert_spool_empty();
         run
     }

@@ -11,8 +11,7 @@ use crate::output::{self, Report, fields};
 use crate::plot::with_commas;
 
 /// Names in the order in which people ask for them.
-const ORDER: [&str; 9] =
-    ["format", "shape", "nnz", "dtype", "kind", "chunks", "bytes", "obs_columns", "var_columns"];
+const ORDER: [&str; 9] = ["format", "shape", "nnz", "dtype", "kind", "chunks", "bytes", "obs_columns", "var_columns"];
 
 #[derive(Serialize)]
 #[serde(transparent)]

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
+use allotment::Error;
 use allotment::array::Array;
 use allotment::cells::AnnData;
 use allotment::io::{self, Opened};
-use allotment::{Error, cells};
 
 use crate::failure::Outcome;
 
@@ -24,19 +24,19 @@ pub(crate) struct Input {
 impl Input {
     /// Opens a file of any format that is read.
     pub(crate) fn open(path: &Path) -> Outcome<Self> {
-        Ok(match io::open(path)? {
-            Opened::AnnData(anndata) => Input { x: anndata.x.clone(), anndata: Some(anndata) },
-            Opened::Array(x) => Input { x, anndata: None },
-        })
+        let opened = io::open(path)?;
+        let x = Array::from_source(opened.x().clone());
+        let anndata = if let Opened::AnnData(anndata) = opened { Some(anndata) } else { None };
+        Ok(Input { x, anndata })
     }
 
     /// Scales rows, takes logarithms, keeps genes: in this order, which is that of the field's tutorials.
     pub(crate) fn prepare(&mut self, normalize: Option<f64>, log1p: bool, genes: Option<&Path>) -> Outcome<()> {
         if let Some(target_sum) = normalize {
-            self.x = cells::normalize_total(&self.x, target_sum)?;
+            self.x = self.x.normalize_rows(target_sum);
         }
         if log1p {
-            self.x = cells::log1p(&self.x)?;
+            self.x = self.x.log1p();
         }
         if let Some(path) = genes {
             let wanted = self.genes_of(path)?;
@@ -50,7 +50,7 @@ impl Input {
         let list = read_list(path)?;
         let n_cols = self.x.shape().1;
         let columns = match &self.anndata {
-            Some(anndata) => find_names(path, &list, &anndata.var.row_names()?),
+            Some(anndata) => find_names(path, &list, &anndata.var_names()?),
             None => list.iter().enumerate().map(|(i, text)| column_number(path, i, text, n_cols)).collect(),
         };
         Ok(columns?)
@@ -122,7 +122,10 @@ mod tests {
     #[test]
     fn columns_without_names_are_numbers_in_range() {
         let number = |text: &str| column_number(Path::new("list"), 0, text, 4).ok();
-        assert_eq!([number("0"), number("3"), number("4"), number("-1"), number("x")], [Some(0), Some(3), None, None, None]);
+        assert_eq!(
+            [number("0"), number("3"), number("4"), number("-1"), number("x")],
+            [Some(0), Some(3), None, None, None]
+        );
     }
 
     #[test]

@@ -68,9 +68,9 @@ pub(crate) fn run(args: &PcaArgs, shared: &Shared, interrupt: &Arc<Interrupt>) -
         file: args.file.display().to_string(),
         shape: [rows, cols],
         components,
-        explained_variance: pca.explained_variance.iter().copied().collect(),
-        explained_variance_ratio: pca.explained_variance_ratio.iter().copied().collect(),
-        residuals: pca.residuals.iter().copied().collect(),
+        explained_variance: pca.explained_variance.clone(),
+        explained_variance_ratio: pca.explained_variance_ratio.clone(),
+        residuals: pca.residuals.clone(),
         cost: session.cost(),
         written,
     };
@@ -110,7 +110,7 @@ fn save(pca: &Pca, mut staging: Staging, session: &Session) -> Outcome<Vec<Strin
     let (k, n_vars) = pca.components.shape();
     // nalgebra stores columns, .npy rows: the transpose's columns are the rows.
     npy::save_matrix(staging.place("components.npy"), k, n_vars, pca.components.transpose().as_slice())?;
-    npy::save_vector(staging.place("explained_variance.npy"), pca.explained_variance.as_slice())?;
+    npy::save_vector(staging.place("explained_variance.npy"), &pca.explained_variance)?;
     Ok(staging.finish()?.iter().map(|path| path.display().to_string()).collect())
 }
 

@@ -13,7 +13,7 @@ pub(crate) const MAX_POINTS: usize = 20_000;
 const SIZE: (u32, u32) = (1000, 720);
 const FONT: &str = "sans-serif";
 const LINE_HEIGHT: i32 = 20;
-const LEGEND_NAME_CHARS: usize = 26;
+const LEGEND_NAME_CHARS: usize = 30;
 
 /// What colours the points.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,7 +91,11 @@ fn draw_points(area: &Canvas<'_>, scatter: &Scatter, colors: &[RGBColor]) -> Res
         .x_label_formatter(&tick)
         .y_label_formatter(&tick)
         .draw()?;
-    let radius = if scatter.points.len() > 5000 { 1 } else { 3 };
+    let radius = match scatter.points.len() {
+        0..3000 => 3,
+        3000..12_000 => 2,
+        _ => 1,
+    };
     // Missing points first, so that they never hide one that says something.
     for missing_first in [true, false] {
         let drawn = scatter.points.iter().zip(colors).filter(|(_, color)| (**color == MISSING) == missing_first);

@@ -65,14 +65,15 @@ impl Passes {
         Passes { pass: 0, done: 0, total: 0, started: Instant::now() }
     }
 
-    /// Takes one call; returns whether it is news. Calls of one pass may overtake each other.
+    /// Takes one call; returns whether it is news. Calls of one pass may overtake each other, and a pass may learn late
+    /// how much there is to do; it is over when all is done.
     fn tell(&mut self, done: usize, total: usize) -> bool {
-        let finished = self.done >= self.total;
-        if total != self.total || (finished && done < self.done) || self.pass == 0 {
+        if self.pass == 0 || (self.done >= self.total && done < total) {
             *self = Passes { pass: self.pass + 1, done: 0, total, started: Instant::now() };
         }
         let news = done > self.done;
-        self.done = self.done.max(done);
+        self.total = total;
+        self.done = self.done.max(done).min(total);
         news
     }
 
@@ -122,9 +123,9 @@ fn bar(label: &str) -> Progress {
         passes.tell(done, total);
         if passes.pass != pass_before {
             bar.reset();
-            bar.set_length(total as u64);
             bar.set_message(passes.label(&label));
         }
+        bar.set_length(total as u64);
         bar.set_position(passes.done as u64);
         if passes.done >= passes.total {
             bar.finish_and_clear();
@@ -163,6 +164,8 @@ mod tests {
         // The late (2, 3) looks like a second pass: it is told as such, and never as a step back.
         assert_eq!(every_line[..2], ["pca: 1 of 3 blocks (33 %)", "pca: 3 of 3 blocks (100 %)"]);
         assert_eq!(said(Duration::ZERO, &[(2, 3), (1, 3)]), ["pca: 2 of 3 blocks (66 %)"]);
+        let more_than_thought = said(Duration::ZERO, &[(1, 4), (6, 10), (10, 10)]);
+        assert_eq!(more_than_thought[1..], ["pca: 6 of 10 blocks (60 %)", "pca: 10 of 10 blocks (100 %)"]);
     }
 
     #[test]

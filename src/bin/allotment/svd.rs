@@ -48,8 +48,8 @@ pub(crate) fn run(args: &SvdArgs, shared: &Shared, interrupt: &Arc<Interrupt>) -
     let report = SvdReport {
         input: subject.display().to_string(),
         shape: [rows, cols],
-        singular_values: svd.s.iter().copied().collect(),
-        residuals: svd.residuals.iter().copied().collect(),
+        singular_values: svd.s.clone(),
+        residuals: svd.residuals.clone(),
         orthogonality: svd.orthogonality,
         cost: session.cost(),
         written,
@@ -83,7 +83,7 @@ fn save(svd: &Svd, mut staging: Staging, session: &Session) -> Outcome<Vec<Strin
         }
         writer.finish()?;
     }
-    npy::save_vector(staging.place("s.npy"), svd.s.as_slice())?;
+    npy::save_vector(staging.place("s.npy"), &svd.s)?;
     let (rows, cols) = svd.vt.shape();
     // nalgebra stores columns, .npy rows: the transpose's columns are the rows.
     npy::save_matrix(staging.place("vt.npy"), rows, cols, svd.vt.transpose().as_slice())?;
@@ -96,7 +96,8 @@ impl Report for SvdReport {
         let n_values = self.singular_values.len();
         let mut text = format!("{}: {rows} x {cols}, {n_values} singular values\n\n", self.input);
         let mut lines = vec![["number", "singular value", "residual"].map(String::from).to_vec()];
-        for (i, (value, residual)) in self.singular_values.iter().zip(&self.residuals).enumerate().take(MAX_TABLE_ROWS) {
+        for (i, (value, residual)) in self.singular_values.iter().zip(&self.residuals).enumerate().take(MAX_TABLE_ROWS)
+        {
             lines.push(vec![(i + 1).to_string(), significant(*value), format!("{residual:.1e}")]);
         }
         text += &table(&lines);
