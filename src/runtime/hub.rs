@@ -221,8 +221,13 @@ impl Hub {
         inputs: &[TaskId],
         waker: &Waker,
     ) -> Result<()> {
-        lock(&self.room).push(waker.clone());
+        self.watch_room(waker);
         self.try_submit(job, task, inputs.to_vec())
+    }
+
+    /// Registers a waker to be called when there is room in the queue; to be called before the attempt it is for.
+    pub(crate) fn watch_room(&self, waker: &Waker) {
+        lock(&self.room).push(waker.clone());
     }
 
     fn spec(&self, task: &Task, inputs: Vec<TaskId>) -> Spec {
