@@ -48,6 +48,8 @@ pub use select::Columns;
 pub use source::Source;
 pub use values::{Buffer, Values};
 
+pub(crate) use values::with_values;
+
 use std::fmt;
 use std::sync::Arc;
 

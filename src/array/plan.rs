@@ -138,7 +138,7 @@ impl Array {
         };
         let need = self.need_of_blocks(&cuts, working)?;
         if need.peak > allowance {
-            return Err(Error::TooBig { task: name.into(), need: need.peak, allowance });
+            return Err(Error::TooBig { task: name.into(), need: need.peak, allowance, largest: allowance });
         }
         Ok(Plan {
             steps: self.steps(),
