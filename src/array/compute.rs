@@ -285,7 +285,8 @@ mod tests {
                 assert_eq!(total, 8);
                 told.fetch_add(1, Ordering::Relaxed);
             });
-            random::uniform(8, 1, 5, 1).persist_with(&cluster, Some(progress)).expect("small");
+            let stored = random::uniform(8, 1, 5, 1).persist_with(&cluster, Some(progress)).expect("small");
+            assert_eq!(stored.cuts().map(Cuts::n_runs), Some(8));
             assert_eq!(heard.load(Ordering::Relaxed), 8);
         }
     }
