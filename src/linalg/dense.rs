@@ -1,6 +1,6 @@
 //! Dense kernels on one thread: products, QR, SVD and symmetric eigenvectors of matrices in memory.
 //!
-//! The only file that knows `faer`. What goes in and comes out are nalgebra matrices (column by column) and slices
+//! This folder is the only place that knows `faer`. What goes in and comes out are nalgebra matrices (column by column) and slices
 //! of rows (row by row, as blocks are stored); both are viewed in place, never copied for the call's sake.
 //!
 //! Always true: one thread (lanes are the parallelism), and every call leaves through [`LeaveAvx`], because faer's
@@ -8,6 +8,7 @@
 //! afterwards on the same thread about four times slower.
 
 mod factors;
+mod reflections;
 
 use faer::linalg::matmul;
 use faer::linalg::matmul::triangular::{self, BlockStructure};

@@ -5,13 +5,12 @@
 
 use faer::dyn_stack::{MemBuffer, MemStack, StackReq};
 use faer::linalg::cholesky::llt::factor as llt;
-use faer::linalg::qr::no_pivoting::factor as qr;
-use faer::linalg::{evd, householder, svd, triangular_solve};
-use faer::prelude::{ReborrowMut, default};
-use faer::{Conj, MatMut, Par};
+use faer::linalg::{evd, svd, triangular_solve};
+use faer::prelude::default;
+use faer::{MatMut, Par};
 use nalgebra::DMatrix;
 
-use super::{LeaveAvx, as_faer, as_faer_mut, meet};
+use super::{LeaveAvx, as_faer, as_faer_mut, gemm, meet, reflections};
 use crate::error::{Error, Result};
 
 /// Eigenvalues and eigenvectors of a symmetric matrix.
@@ -36,7 +35,7 @@ pub struct SmallSvd {
 
 /// Returns R of `a = QR`: `min(rows, columns)` rows, upper trapezoidal, its diagonal not negative.
 ///
-/// `a` is used as scratch. With a diagonal of one sign R is unique where `a` has full column rank.
+/// Columns may depend on each other. With a diagonal of one sign R is unique where they do not.
 ///
 /// # Examples
 /// ```
@@ -44,56 +43,39 @@ pub struct SmallSvd {
 /// assert!((r[(0, 0)] - 5.0).abs() < 1e-15 && r[(1, 0)] == 0.0);
 /// ```
 pub fn qr_r(mut a: DMatrix<f64>) -> DMatrix<f64> {
-    let (rows, n) = (a.nrows().min(a.ncols()), a.ncols());
-    let kept: Vec<usize> = (0..n).filter(|&j| a.column(j).iter().any(|value| *value != 0.0)).collect();
-    if kept.len() < n {
-        // Zero columns, which would send the others the slow way below, stay out of it.
-        let r = qr_r(a.select_columns(&kept));
-        let mut whole = DMatrix::zeros(rows, n);
-        for (column, &j) in r.column_iter().zip(&kept) {
-            whole.column_mut(j).rows_mut(0, r.nrows()).copy_from(&column);
-        }
-        return whole;
-    }
     let exponent = scale_to_safe_range(&mut a);
-    let mut r = match qr_in_place(&a) {
-        Some((factored, _)) => upper_trapezoid(&factored),
-        // faer drops columns that depend on earlier ones to within rows × 16 ε, which would lose the smallest
-        // singular values; nalgebra's unblocked QR is slower but keeps every bit it can.
-        None => a.qr().unpack_r(),
-    };
+    reflections::factor(&mut a, drop);
+    let mut r = top_rows(a);
     for i in 0..r.nrows() {
         if r[(i, i)] < 0.0 {
             r.row_mut(i).neg_mut();
         }
     }
-    if exponent != 0 {
-        r *= 2f64.powi(exponent);
-    }
+    scale_back(&mut r, exponent);
     r
 }
 
 /// Returns how many bytes [`qr_r`] holds besides its argument.
 pub fn qr_bytes(n_rows: usize, n_cols: usize) -> u64 {
-    let block = qr::recommended_block_size::<f64>(n_rows, n_cols);
-    let householder = block * n_rows.min(n_cols) * 8;
-    let scratch = qr::qr_in_place_scratch::<f64>(n_rows, n_cols, block, Par::Seq, default());
-    let copies = n_rows * n_cols * 8 + n_rows.min(n_cols) * n_cols * 8;
-    (householder + scratch.unaligned_bytes_required() + copies) as u64
+    reflections::factor_bytes(n_rows, n_cols) + (n_rows.min(n_cols) * n_cols * 8) as u64
 }
 
 /// Returns Q (as many columns as `min(rows, columns)`) and R of `a = QR`, the diagonal of R not negative.
+///
+/// Q has orthonormal columns also where those of `a` depend on each other.
 pub fn qr_thin(a: &DMatrix<f64>) -> (DMatrix<f64>, DMatrix<f64>) {
-    let (mut q, mut r) = match qr_in_place(a) {
-        Some((factored, coefficients)) => (thin_q(&factored, &coefficients), upper_trapezoid(&factored)),
-        None => a.clone().qr().unpack(),
-    };
+    let (mut r, mut panels) = (a.clone(), Vec::new());
+    let exponent = scale_to_safe_range(&mut r);
+    reflections::factor(&mut r, |panel| panels.push(panel));
+    let mut q = reflections::thin_q(&panels, a.nrows(), a.nrows().min(a.ncols()));
+    let mut r = top_rows(r);
     for i in 0..r.nrows() {
         if r[(i, i)] < 0.0 {
             r.row_mut(i).neg_mut();
             q.column_mut(i).neg_mut();
         }
     }
+    scale_back(&mut r, exponent);
     (q, r)
 }
 
@@ -130,11 +112,21 @@ pub(crate) fn solve_rows(r: &DMatrix<f64>, rows: &mut [f64]) -> Result<()> {
 /// # Errors
 /// [`Error::NoConvergence`] when the iteration does not end, which finite values do not provoke.
 pub fn svd_small(a: &DMatrix<f64>) -> Result<SmallSvd> {
-    let ((m, n), k) = (a.shape(), a.nrows().min(a.ncols()));
-    let (mut u, mut s, mut v) = (DMatrix::zeros(m, k), vec![0.0; k], DMatrix::zeros(n, k));
-    if k > 0 {
+    let (m, n) = a.shape();
+    if m < n {
+        let SmallSvd { u, s, vt } = svd_small(&a.transpose())?;
+        return Ok(SmallSvd { u: vt.transpose(), s, vt: u.transpose() });
+    }
+    if m > n {
+        // Our own QR, as faer's inside its SVD leaves out dependent columns.
+        let (q, r) = qr_thin(a);
+        let SmallSvd { u, s, vt } = svd_small(&r)?;
+        return Ok(SmallSvd { u: gemm(&q, &u)?, s, vt });
+    }
+    let (mut u, mut s, mut v) = (DMatrix::zeros(n, n), vec![0.0; n], DMatrix::zeros(n, n));
+    if n > 0 {
         let _exit = LeaveAvx;
-        let mut memory = MemBuffer::new(svd_scratch(m, n));
+        let mut memory = MemBuffer::new(svd_scratch(n));
         svd::svd(
             as_faer(a),
             faer::diag::DiagMut::from_slice_mut(&mut s),
@@ -151,9 +143,11 @@ pub fn svd_small(a: &DMatrix<f64>) -> Result<SmallSvd> {
 
 /// Returns how many bytes [`svd_small`] holds besides its argument.
 pub fn svd_bytes(n_rows: usize, n_cols: usize) -> u64 {
-    let k = n_rows.min(n_cols);
-    let vectors = (n_rows * k + 2 * n_cols * k) * 8;
-    (svd_scratch(n_rows, n_cols).unaligned_bytes_required() + vectors) as u64
+    let (m, n) = (n_rows.max(n_cols), n_rows.min(n_cols));
+    // U and V, V turned, and for a matrix that is not square Q twice, the reflections, and a transposed copy.
+    let square = svd_scratch(n).unaligned_bytes_required() + 3 * n * n * 8;
+    let tall = if m > n { 4 * m * n * 8 } else { 0 };
+    (square + tall) as u64 + reflections::factor_bytes(m, n)
 }
 
 /// Returns the `k` largest eigenvalues of a symmetric matrix and their eigenvectors; all of them for `k ≥ n`.
@@ -191,49 +185,10 @@ pub fn eigh_bytes(n: usize, k: usize) -> u64 {
     (eigh_scratch(n).unaligned_bytes_required() + (n * n + n * k.min(n) + n) * 8) as u64
 }
 
-/// Factors a copy of `a`; `None` when faer found columns that depend on earlier ones and left them out.
-pub(super) fn qr_in_place(a: &DMatrix<f64>) -> Option<(DMatrix<f64>, DMatrix<f64>)> {
-    let ((m, n), k) = (a.shape(), a.nrows().min(a.ncols()));
-    let block = qr::recommended_block_size::<f64>(m, n);
-    let (mut factored, mut coefficients) = (a.clone(), DMatrix::zeros(block, k));
-    if k > 0 {
-        let _exit = LeaveAvx;
-        let mut memory = MemBuffer::new(qr::qr_in_place_scratch::<f64>(m, n, block, Par::Seq, default()));
-        let found = qr::qr_in_place(
-            as_faer_mut(&mut factored),
-            as_faer_mut(&mut coefficients),
-            Par::Seq,
-            MemStack::new(&mut memory),
-            default(),
-        );
-        if found.rank < k {
-            return None;
-        }
-    }
-    Some((factored, coefficients))
-}
-
-fn thin_q(factored: &DMatrix<f64>, coefficients: &DMatrix<f64>) -> DMatrix<f64> {
-    let ((m, k), block) = ((factored.nrows(), coefficients.ncols()), coefficients.nrows());
-    let mut q = DMatrix::identity(m, k);
-    if k > 0 {
-        let _exit = LeaveAvx;
-        let scratch = householder::apply_block_householder_sequence_on_the_left_in_place_scratch::<f64>(m, block, k);
-        householder::apply_block_householder_sequence_on_the_left_in_place_with_conj(
-            as_faer(factored).subcols(0, k),
-            as_faer(coefficients),
-            Conj::No,
-            as_faer_mut(&mut q).rb_mut(),
-            Par::Seq,
-            MemStack::new(&mut MemBuffer::new(scratch)),
-        );
-    }
-    q
-}
-
-fn upper_trapezoid(factored: &DMatrix<f64>) -> DMatrix<f64> {
-    let (m, n) = factored.shape();
-    DMatrix::from_fn(m.min(n), n, |i, j| if i <= j { factored[(i, j)] } else { 0.0 })
+/// Returns the first `min(rows, columns)` rows.
+fn top_rows(a: DMatrix<f64>) -> DMatrix<f64> {
+    let (m, n) = a.shape();
+    a.resize_vertically(m.min(n), 0.0)
 }
 
 /// Multiplies by a power of two where squares of the values could overflow or vanish; returns what undoes it.
@@ -248,9 +203,15 @@ fn scale_to_safe_range(a: &mut DMatrix<f64>) -> i32 {
     exponent
 }
 
-fn svd_scratch(m: usize, n: usize) -> StackReq {
+fn scale_back(r: &mut DMatrix<f64>, exponent: i32) {
+    if exponent != 0 {
+        *r *= 2f64.powi(exponent);
+    }
+}
+
+fn svd_scratch(n: usize) -> StackReq {
     let thin = svd::ComputeSvdVectors::Thin;
-    svd::svd_scratch::<f64>(m, n, thin, thin, Par::Seq, default())
+    svd::svd_scratch::<f64>(n, n, thin, thin, Par::Seq, default())
 }
 
 fn eigh_scratch(n: usize) -> StackReq {
