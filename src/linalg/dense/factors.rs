@@ -1,16 +1,11 @@
-//! QR, Cholesky, SVD and symmetric eigenvectors of matrices that fit in memory several times.
+//! QR, SVD and symmetric eigenvectors of matrices that fit in memory several times.
 //!
 //! Always true: R has no negative number on its diagonal, which makes it unique where the columns are independent;
 //! singular values and eigenvalues come largest first.
 
-use faer::dyn_stack::{MemBuffer, MemStack, StackReq};
-use faer::linalg::cholesky::llt::factor as llt;
-use faer::linalg::{evd, svd, triangular_solve};
-use faer::prelude::default;
-use faer::{MatMut, Par};
 use nalgebra::DMatrix;
 
-use super::{LeaveAvx, as_faer, as_faer_mut, gemm, meet, reflections};
+use super::{eigh_ascending, eigh_ascending_bytes, gemm, meet, reflections, svd_square, svd_square_bytes};
 use crate::error::{Error, Result};
 
 /// Eigenvalues and eigenvectors of a symmetric matrix.
@@ -79,38 +74,10 @@ pub fn qr_thin(a: &DMatrix<f64>) -> (DMatrix<f64>, DMatrix<f64>) {
     (q, r)
 }
 
-/// Returns R with `RᵀR = gram`, reading the upper triangle only; `None` when rounding left it not positive definite.
-pub(crate) fn cholesky_r(gram: &DMatrix<f64>) -> Option<DMatrix<f64>> {
-    let n = gram.nrows();
-    let mut r = gram.clone();
-    if n > 0 {
-        let _exit = LeaveAvx;
-        let mut memory = MemBuffer::new(llt::cholesky_in_place_scratch::<f64>(n, Par::Seq, default()));
-        let lower = as_faer_mut(&mut r).transpose_mut();
-        llt::cholesky_in_place(lower, default(), Par::Seq, MemStack::new(&mut memory), default()).ok()?;
-    }
-    r.fill_lower_triangle(0.0, 1);
-    // A diagonal that is zero or not a number passes no later test, but is told apart here at no cost.
-    (0..n).all(|i| r[(i, i)] > 0.0 && r[(i, i)].is_finite()).then_some(r)
-}
-
-/// Replaces each of the rows, of as many values as `r` has columns, by the solution of `row = solution · r`.
-///
-/// Unlike a product with the inverse of `r` this is as accurate as the rows themselves, however ill-conditioned `r`.
-pub(crate) fn solve_rows(r: &DMatrix<f64>, rows: &mut [f64]) -> Result<()> {
-    let n = r.ncols();
-    let n_rows = rows.len().checked_div(n).unwrap_or(0);
-    meet("solve", (rows.len(), n), (n_rows * n, r.nrows()), "the rows need as many columns as r")?;
-    let _exit = LeaveAvx;
-    let transposed = MatMut::from_column_major_slice_mut(rows, n, n_rows);
-    triangular_solve::solve_lower_triangular_in_place(as_faer(r).transpose(), transposed, Par::Seq);
-    Ok(())
-}
-
 /// Returns the thin SVD of a matrix that fits in memory several times.
 ///
 /// # Errors
-/// [`Error::NoConvergence`] when the iteration does not end, which finite values do not provoke.
+/// [`Error::NonFinite`] for a NaN or an infinity; [`Error::NoConvergence`] should the iteration not end.
 pub fn svd_small(a: &DMatrix<f64>) -> Result<SmallSvd> {
     let (m, n) = a.shape();
     if m < n {
@@ -118,26 +85,13 @@ pub fn svd_small(a: &DMatrix<f64>) -> Result<SmallSvd> {
         return Ok(SmallSvd { u: vt.transpose(), s, vt: u.transpose() });
     }
     if m > n {
-        // Our own QR, as faer's inside its SVD leaves out dependent columns.
+        // The QR that the SVD of a tall matrix would begin with leaves out dependent columns; ours does not.
         let (q, r) = qr_thin(a);
         let SmallSvd { u, s, vt } = svd_small(&r)?;
         return Ok(SmallSvd { u: gemm(&q, &u)?, s, vt });
     }
-    let (mut u, mut s, mut v) = (DMatrix::zeros(n, n), vec![0.0; n], DMatrix::zeros(n, n));
-    if n > 0 {
-        let _exit = LeaveAvx;
-        let mut memory = MemBuffer::new(svd_scratch(n));
-        svd::svd(
-            as_faer(a),
-            faer::diag::DiagMut::from_slice_mut(&mut s),
-            Some(as_faer_mut(&mut u)),
-            Some(as_faer_mut(&mut v)),
-            Par::Seq,
-            MemStack::new(&mut memory),
-            default(),
-        )
-        .map_err(|_| did_not_converge("svd"))?;
-    }
+    refuse_non_finite("svd", a)?;
+    let (u, s, v) = svd_square(a)?;
     Ok(SmallSvd { u, s, vt: v.transpose() })
 }
 
@@ -145,9 +99,8 @@ pub fn svd_small(a: &DMatrix<f64>) -> Result<SmallSvd> {
 pub fn svd_bytes(n_rows: usize, n_cols: usize) -> u64 {
     let (m, n) = (n_rows.max(n_cols), n_rows.min(n_cols));
     // U and V, V turned, and for a matrix that is not square Q twice, the reflections, and a transposed copy.
-    let square = svd_scratch(n).unaligned_bytes_required() + 3 * n * n * 8;
     let tall = if m > n { 4 * m * n * 8 } else { 0 };
-    (square + tall) as u64 + reflections::factor_bytes(m, n)
+    svd_square_bytes(n) + (n * n * 8 + tall) as u64 + reflections::factor_bytes(m, n)
 }
 
 /// Returns the `k` largest eigenvalues of a symmetric matrix and their eigenvectors; all of them for `k ≥ n`.
@@ -155,26 +108,14 @@ pub fn svd_bytes(n_rows: usize, n_cols: usize) -> u64 {
 /// Only the lower triangle of `a` is read.
 ///
 /// # Errors
-/// [`Error::ShapeMismatch`] when `a` is not square; [`Error::NoConvergence`] when the iteration does not end, which
-/// finite values do not provoke.
+/// [`Error::ShapeMismatch`] when `a` is not square; [`Error::NonFinite`] for a NaN or an infinity;
+/// [`Error::NoConvergence`] should the iteration not end.
 pub fn eigh(a: &DMatrix<f64>, k: usize) -> Result<Eigh> {
     let n = a.nrows();
     meet("eigh", a.shape(), (n, n), "the matrix must be square")?;
     let k = k.min(n);
-    let (mut ascending, mut vectors) = (vec![0.0; n], DMatrix::zeros(n, n));
-    if n > 0 {
-        let _exit = LeaveAvx;
-        let mut memory = MemBuffer::new(eigh_scratch(n));
-        evd::self_adjoint_evd(
-            as_faer(a),
-            faer::diag::DiagMut::from_slice_mut(&mut ascending),
-            Some(as_faer_mut(&mut vectors)),
-            Par::Seq,
-            MemStack::new(&mut memory),
-            default(),
-        )
-        .map_err(|_| did_not_converge("eigh"))?;
-    }
+    refuse_non_finite("eigh", a)?;
+    let (ascending, vectors) = eigh_ascending(a)?;
     let values = ascending.into_iter().rev().take(k).collect();
     let top = DMatrix::from_fn(n, k, |i, j| vectors[(i, n - 1 - j)]);
     Ok(Eigh { values, vectors: top })
@@ -182,7 +123,7 @@ pub fn eigh(a: &DMatrix<f64>, k: usize) -> Result<Eigh> {
 
 /// Returns how many bytes [`eigh`] holds besides its argument.
 pub fn eigh_bytes(n: usize, k: usize) -> u64 {
-    (eigh_scratch(n).unaligned_bytes_required() + (n * n + n * k.min(n) + n) * 8) as u64
+    eigh_ascending_bytes(n) + (n * k.min(n) * 8) as u64
 }
 
 /// Returns the first `min(rows, columns)` rows.
@@ -209,16 +150,13 @@ fn scale_back(r: &mut DMatrix<f64>, exponent: i32) {
     }
 }
 
-fn svd_scratch(n: usize) -> StackReq {
-    let thin = svd::ComputeSvdVectors::Thin;
-    svd::svd_scratch::<f64>(n, n, thin, thin, Par::Seq, default())
-}
-
-fn eigh_scratch(n: usize) -> StackReq {
-    evd::self_adjoint_evd_scratch::<f64>(n, evd::ComputeEigenvectors::Yes, Par::Seq, default())
-}
-
-fn did_not_converge(operation: &'static str) -> Error {
-    // faer's own limit on iterations and its tolerance.
-    Error::NoConvergence { operation, iterations: 30, residual: f64::NAN, tolerance: f64::EPSILON }
+/// Iterations on values that are not finite may never end.
+fn refuse_non_finite(operation: &'static str, a: &DMatrix<f64>) -> Result<()> {
+    match a.iter().position(|value| !value.is_finite()) {
+        None => Ok(()),
+        Some(at) => {
+            let (row, col) = ((at % a.nrows()) as u64, (at / a.nrows()) as u64);
+            Err(Error::NonFinite { operation, row, col, value: a.as_slice()[at] })
+        }
+    }
 }

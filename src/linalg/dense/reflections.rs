@@ -1,6 +1,6 @@
 //! QR by Householder reflections, a panel of columns at a time.
 //!
-//! Why not faer's own: it leaves out columns that depend on earlier ones to within `16 · rows · ε`, and with them every
+//! Why not the library's own: it leaves out columns that depend on earlier ones to within `16 · rows · ε`, and with them every
 //! singular value below about 10⁻¹¹ of the largest. Here nothing is left out, whatever the rank. Only the panel is done
 //! a column at a time; what it does to the columns on its right is three products, which is nearly all of the work.
 //!
@@ -13,11 +13,9 @@
 //!   └───┴─────────────┘
 //! ```
 
-use faer::linalg::matmul::matmul;
-use faer::{Accum, MatMut, Par};
 use nalgebra::DMatrix;
 
-use super::{LeaveAvx, as_faer, as_faer_mut};
+use super::reflect_block;
 
 /// Columns of a panel: wide enough for the products to be quick, narrow enough for the panel to cost little.
 const PANEL: usize = 16;
@@ -31,13 +29,11 @@ pub(super) struct Panel {
 
 /// Turns `a` into R, zero below the diagonal, and calls `keep` with each panel in turn.
 pub(super) fn factor(a: &mut DMatrix<f64>, mut keep: impl FnMut(Panel)) {
-    let ((m, n), k) = (a.shape(), a.nrows().min(a.ncols()));
+    let k = a.nrows().min(a.ncols());
     for first in (0..k).step_by(PANEL) {
         let width = PANEL.min(k - first);
         let panel = factor_panel(a, first, width);
-        let next = first + width;
-        let rest = as_faer_mut(a).submatrix_mut(first, next, m - first, n - next);
-        panel.apply(true, rest);
+        reflect_block(&panel.v, &panel.t, true, a, (first, first + width));
         keep(panel);
     }
 }
@@ -51,25 +47,9 @@ pub(super) fn factor_bytes(n_rows: usize, n_cols: usize) -> u64 {
 pub(super) fn thin_q(panels: &[Panel], m: usize, k: usize) -> DMatrix<f64> {
     let mut q = DMatrix::identity(m, k);
     for panel in panels.iter().rev() {
-        panel.apply(false, as_faer_mut(&mut q).submatrix_mut(panel.first, 0, m - panel.first, k));
+        reflect_block(&panel.v, &panel.t, false, &mut q, (panel.first, 0));
     }
     q
-}
-
-impl Panel {
-    /// Replaces `c` by `(I − V T Vᵀ) c`, or by its transpose's product.
-    fn apply(&self, transposed: bool, mut c: MatMut<'_, f64>) {
-        if c.ncols() == 0 {
-            return;
-        }
-        let _exit = LeaveAvx;
-        let (v, t) = (as_faer(&self.v), as_faer(&self.t));
-        let t = if transposed { t.transpose() } else { t };
-        let (mut vt_c, mut t_vt_c) = (DMatrix::zeros(v.ncols(), c.ncols()), DMatrix::zeros(v.ncols(), c.ncols()));
-        matmul(as_faer_mut(&mut vt_c), Accum::Replace, v.transpose(), c.as_ref(), 1.0, Par::Seq);
-        matmul(as_faer_mut(&mut t_vt_c), Accum::Replace, t, as_faer(&vt_c), 1.0, Par::Seq);
-        matmul(c.as_mut(), Accum::Add, v, as_faer(&t_vt_c), -1.0, Par::Seq);
-    }
 }
 
 /// Factors the columns `first..first + width`, of which the rows above `first` are R already.

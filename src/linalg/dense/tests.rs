@@ -1,3 +1,5 @@
+//! The kernels against naive sums, nalgebra and matrices whose answer is known.
+
 use super::*;
 use crate::linalg::testing::noise;
 
@@ -147,4 +149,12 @@ fn cholesky_refuses_what_is_not_positive_definite() {
     assert!(cholesky_r(&DMatrix::zeros(1, 1)).is_none());
     assert!(cholesky_r(&DMatrix::from_element(1, 1, f64::NAN)).is_none());
     assert_eq!(cholesky_r(&DMatrix::zeros(0, 0)).unwrap().shape(), (0, 0));
+}
+
+#[test]
+fn iterations_refuse_values_that_are_not_finite() {
+    let mut a = DMatrix::identity(4, 4);
+    a[(2, 1)] = f64::NAN;
+    assert!(matches!(svd_small(&a), Err(Error::NonFinite { row: 2, col: 1, .. })));
+    assert!(matches!(eigh(&a, 4), Err(Error::NonFinite { row: 2, col: 1, .. })));
 }
