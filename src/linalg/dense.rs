@@ -149,7 +149,7 @@ fn svd_square(a: &DMatrix<f64>) -> Result<(DMatrix<f64>, Vec<f64>, DMatrix<f64>)
         let mut memory = MemBuffer::new(svd_scratch(n));
         let (s, stack) = (DiagMut::from_slice_mut(&mut s), MemStack::new(&mut memory));
         svd::svd(as_faer(a), s, Some(as_faer_mut(&mut u)), Some(as_faer_mut(&mut v)), Par::Seq, stack, default())
-            .map_err(|_| did_not_converge("svd"))?;
+            .map_err(|_| did_not_converge("svd", n))?;
     }
     Ok((u, s, v))
 }
@@ -173,7 +173,7 @@ fn eigh_ascending(a: &DMatrix<f64>) -> Result<(Vec<f64>, DMatrix<f64>)> {
         let mut memory = MemBuffer::new(eigh_scratch(n));
         let (s, stack) = (DiagMut::from_slice_mut(&mut values), MemStack::new(&mut memory));
         evd::self_adjoint_evd(as_faer(a), s, Some(as_faer_mut(&mut vectors)), Par::Seq, stack, default())
-            .map_err(|_| did_not_converge("eigh"))?;
+            .map_err(|_| did_not_converge("eigh", n))?;
     }
     Ok((values, vectors))
 }
@@ -203,9 +203,10 @@ fn reflect_block(v: &DMatrix<f64>, t: &DMatrix<f64>, transposed: bool, c: &mut D
     matmul::matmul(c.as_mut(), Accum::Add, v, as_faer(&t_vt_c), -1.0, Par::Seq);
 }
 
-fn did_not_converge(operation: &'static str) -> Error {
-    // The library tells neither the residual nor how many of its iterations were done.
-    Error::NoConvergence { operation, iterations: 0, residual: f64::NAN, tolerance: f64::EPSILON }
+fn did_not_converge(operation: &'static str, n: usize) -> Error {
+    // The library's own limit; it does not tell the residual that was reached.
+    let iterations = n.saturating_mul(n).saturating_mul(32);
+    Error::NoConvergence { operation, iterations, residual: f64::NAN, tolerance: f64::EPSILON }
 }
 
 fn as_faer(a: &DMatrix<f64>) -> MatRef<'_, f64> {
