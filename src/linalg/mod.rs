@@ -50,7 +50,11 @@ fn on_lane<T: Send + 'static>(
 /// Refuses what no worker could hold, before any block is read; `what` names it and says what would help.
 fn check_fits(cluster: &Cluster, need: u64, what: impl FnOnce() -> String) -> Result<()> {
     let allowance = cluster.allowance();
-    if need <= allowance { Ok(()) } else { Err(Error::TooBig { task: what().into(), need, allowance }) }
+    if need <= allowance {
+        Ok(())
+    } else {
+        Err(Error::TooBig { task: what().into(), need, allowance, largest: allowance })
+    }
 }
 
 /// Makes a progress callback for one of several passes over the same blocks: to the caller they are one run.

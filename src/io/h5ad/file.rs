@@ -1,0 +1,296 @@
+//! The one door to the HDF5 library: every call is bounded, guarded and named.
+//!
+//! *Bounded*: no format that this version reads expands more than 1032 times (deflate), so that a read that claims
+//! more than that times the length of the file is refused before anything is allocated for it. *Guarded*: the library
+//! refuses what it knows to be malformed, but it is young, and a file can be anything; should it panic on one, that is
+//! an error of that file and not the end of the program. *Named*: every failure says which file and which object.
+//!
+//! A [`File`] may be used from several lanes at once: reads are positional, and no decoded chunk is kept, so that what
+//! a block's reading holds is what `scratch_bytes` says.
+
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use hdf5_reader::error::Error as H5Error;
+use hdf5_reader::group::Group;
+use hdf5_reader::{
+    Attribute, Dataset, Datatype, FileStorage, FilterRegistry, H5Type, Hdf5File, OpenOptions, SliceInfo, SliceInfoElem,
+};
+
+use super::super::input::Input;
+use super::lzf;
+use crate::array::DType;
+use crate::error::{Error, Result};
+
+/// The most that deflate, the densest of the filters, can expand.
+const MOST_EXPANSION: u64 = 1032;
+
+/// No real chunk is larger; each decoded chunk is held in memory as a whole.
+const LARGEST_CHUNK: u64 = 1 << 30;
+
+/// An open HDF5 file.
+#[derive(Clone)]
+pub(super) struct File {
+    input: Input,
+    file: Hdf5File,
+}
+
+impl std::fmt::Debug for File {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("File").field(&self.input.path()).finish()
+    }
+}
+
+impl File {
+    /// Opens the file with its own caches, which go when the last clone goes.
+    pub(super) fn open(input: &Input) -> Result<Self> {
+        let most = most_bytes(input);
+        let largest_chunk = most.min(LARGEST_CHUNK) as usize;
+        let mut filters = FilterRegistry::new();
+        let decompress = move |data: &[u8]| {
+            lzf::decompress(data, largest_chunk).ok_or_else(|| H5Error::DecompressionError("not LZF".into()))
+        };
+        filters.register(lzf::FILTER_ID, Box::new(move |_, data, _| decompress(data)));
+        let options = OpenOptions {
+            chunk_cache_bytes: 0,
+            filter_registry: Some(filters),
+            max_chunk_bytes: largest_chunk,
+            max_read_bytes: usize::try_from(most).unwrap_or(usize::MAX),
+            max_object_header_bytes: 16 << 20,
+            ..OpenOptions::default()
+        };
+        let file = guarded(input, "the file", || {
+            let storage = FileStorage::from_file(input.file().try_clone()?)?;
+            Hdf5File::from_storage_with_options(Arc::new(storage), options)
+        })?;
+        Ok(File { input: input.clone(), file })
+    }
+
+    /// Returns the file below.
+    pub(super) fn input(&self) -> &Input {
+        &self.input
+    }
+
+    /// Returns the most bytes that the data of this file can have, however they are compressed.
+    pub(super) fn most_bytes(&self) -> u64 {
+        most_bytes(&self.input)
+    }
+
+    /// Returns the names of the groups and of the data sets in a group.
+    pub(super) fn members(&self, group: &str) -> Result<(Vec<String>, Vec<String>)> {
+        guarded(&self.input, group, || self.file.group(group)?.member_names())
+    }
+
+    /// Returns what has this path, or `None`.
+    pub(super) fn find(&self, path: &str) -> Result<Option<Node>> {
+        let (parent, name) = path.trim_end_matches('/').rsplit_once('/').unwrap_or(("", path));
+        let (groups, datasets) = self.members(parent)?;
+        if groups.iter().any(|known| known == name) {
+            return guarded(&self.input, path, || self.file.group(path)).map(|group| Some(Node::Group(group)));
+        }
+        if datasets.iter().any(|known| known == name) {
+            return self.dataset(path).map(|dataset| Some(Node::Dataset(Box::new(dataset))));
+        }
+        Ok(None)
+    }
+
+    /// Opens a data set.
+    pub(super) fn dataset(&self, path: &str) -> Result<Dataset> {
+        guarded(&self.input, path, || self.file.dataset(path))
+    }
+
+    /// Returns an attribute of a group or data set, or `None`.
+    pub(super) fn attribute(&self, node: &Node, place: &str, name: &str) -> Result<Option<Attribute>> {
+        let found = guarded(&self.input, place, || match node {
+            Node::Group(group) => Ok(group.attributes()?.into_iter().find(|a| a.name == name)),
+            Node::Dataset(dataset) => Ok(dataset.attributes().into_iter().find(|a| a.name == name)),
+        });
+        found.map_err(|error| self.at_attribute(error, place, name))
+    }
+
+    /// Returns an attribute that is a string, or `None`.
+    pub(super) fn text_attribute(&self, node: &Node, place: &str, name: &str) -> Result<Option<String>> {
+        let Some(attribute) = self.attribute(node, place, name)? else { return Ok(None) };
+        guarded(&self.input, place, || attribute.read_string())
+            .map(Some)
+            .map_err(|error| self.at_attribute(error, place, name))
+    }
+
+    fn at_attribute(&self, error: Error, place: &str, name: &str) -> Error {
+        match error {
+            Error::BadInput { path, expected, found, .. } => {
+                let place = format!("attribute '{name}' of {place}").into();
+                Error::BadInput { path, place, expected, found }
+            }
+            other => other,
+        }
+    }
+
+    /// Reads a run of a vector, or of the rows of a matrix with all their columns, in row-major order.
+    pub(super) fn read<T: H5Type>(&self, dataset: &Dataset, place: &str, range: Range<u64>) -> Result<Vec<T>> {
+        let shape = dataset.shape();
+        let cols = shape.iter().skip(1).fold(1u64, |cols, &len| cols.saturating_mul(len));
+        if range.is_empty() || cols == 0 {
+            return Ok(Vec::new());
+        }
+        let count = (range.end - range.start).saturating_mul(cols);
+        if count.saturating_mul(size_of::<T>() as u64) > self.most_bytes() {
+            return Err(self.input.bad(place, "no more data than the file can hold", format!("{count} values")));
+        }
+        let piece = piece_rows(dataset, size_of::<T>() as u64);
+        let mut values = Vec::new();
+        let mut start = range.start;
+        while start < range.end {
+            let end = range.end.min((start / piece + 1).saturating_mul(piece));
+            let read = self.read_piece::<T>(dataset, place, start..end)?;
+            if start == range.start {
+                if end == range.end {
+                    return Ok(read);
+                }
+                values.reserve_exact(count as usize);
+            }
+            values.extend(read);
+            start = end;
+        }
+        Ok(values)
+    }
+
+    fn read_piece<T: H5Type>(&self, dataset: &Dataset, place: &str, range: Range<u64>) -> Result<Vec<T>> {
+        let slice = |range: Range<u64>| SliceInfoElem::Slice { start: range.start, end: range.end, step: 1 };
+        let rest = dataset.shape().iter().skip(1);
+        let count = rest.clone().product::<u64>() * (range.end - range.start);
+        let selections = std::iter::once(slice(range)).chain(rest.map(|&len| slice(0..len))).collect();
+        let values = guarded(&self.input, place, || dataset.read_slice::<T>(&SliceInfo { selections }))?;
+        let values = values.into_raw_vec_and_offset().0;
+        if values.len() as u64 != count {
+            return Err(self.input.bad(place, format!("{count} values"), format!("{}", values.len())));
+        }
+        Ok(values)
+    }
+
+    /// Returns the dtype of a data set's values.
+    pub(super) fn dtype(&self, dataset: &Dataset, place: &str) -> Result<DType> {
+        dtype_of(dataset.dtype()).ok_or_else(|| {
+            let what = format!("{place}: values of type {}", type_name(dataset.dtype()));
+            self.input.unsupported(what, "store them as bool, an integer of 1 to 8 bytes, float32 or float64")
+        })
+    }
+}
+
+/// Data is read in pieces of about this size, so that what the library holds besides the answer is bounded.
+const PIECE_BYTES: u64 = 1 << 20;
+
+/// Returns by how many rows data is read: a multiple of the chunks' rows, so that no chunk is decoded for two pieces.
+fn piece_rows(dataset: &Dataset, width: u64) -> u64 {
+    let row_bytes = dataset.shape().iter().skip(1).fold(width.max(1), |bytes, &len| bytes.saturating_mul(len.max(1)));
+    let chunk_rows = dataset.chunks().and_then(|dims| dims.first().copied()).map_or(1, |rows| u64::from(rows.max(1)));
+    (PIECE_BYTES / row_bytes.saturating_mul(chunk_rows)).max(1) * chunk_rows
+}
+
+/// Returns the bytes that reading any run of rows holds at most besides the answer: a piece as it is stored and as it is
+/// decoded, and a chunk as it is stored, between two filters, and decoded.
+pub(super) fn scratch_bytes(dataset: &Dataset, dtype: DType) -> u64 {
+    let width = dtype.size_of() as u64;
+    let rows = piece_rows(dataset, width).min(dataset.shape().first().copied().unwrap_or(0));
+    let piece =
+        dataset.shape().iter().skip(1).fold(rows.saturating_mul(width), |bytes, &len| bytes.saturating_mul(len));
+    let chunk = dataset.chunks().map_or(0, |dims| dims.iter().fold(width, |n, &d| n.saturating_mul(d.into())));
+    piece.saturating_mul(2).saturating_add(chunk.saturating_mul(3))
+}
+
+/// What a path in the file leads to.
+pub(super) enum Node {
+    Group(Group),
+    Dataset(Box<Dataset>),
+}
+
+/// Returns the most bytes that the data of this file can have, and a little for files that hold next to nothing.
+fn most_bytes(input: &Input) -> u64 {
+    input.len().saturating_mul(MOST_EXPANSION).saturating_add(1 << 20)
+}
+
+/// Runs a call of the HDF5 library; whatever happens in it becomes an error that names the file and the place.
+pub(super) fn guarded<T>(
+    input: &Input,
+    place: &str,
+    call: impl FnOnce() -> std::result::Result<T, H5Error>,
+) -> Result<T> {
+    let place = if place.is_empty() { "/" } else { place };
+    // The library's state may be inconsistent after a panic, but its locks do not poison, its caches hold only what
+    // was parsed to the end, and this file's reader is dropped once the error arrives.
+    let error = match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(value)) => return Ok(value),
+        Ok(Err(error)) => error,
+        Err(_) => return Err(input.bad(place, "readable HDF5", "bytes on which the HDF5 reader panicked")),
+    };
+    // A file that was cut or replaced while it was read should not be called malformed.
+    input.check_unchanged()?;
+    Err(translate(input, place, error))
+}
+
+fn translate(input: &Input, place: &str, error: H5Error) -> Error {
+    match error {
+        H5Error::Io(source) => Error::io("read", input.path(), source),
+        H5Error::Context { source, .. } => translate(input, place, *source),
+        H5Error::InvalidMagic => input.bad("byte 0", "the signature of an HDF5 file", "something else"),
+        H5Error::UnsupportedFilter(filter) => {
+            let name = match filter.as_str() {
+                "filter id 32015" => "zstd",
+                "filter id 32001" => "blosc",
+                "filter id 32004" => "lz4",
+                other => other,
+            };
+            let what = format!("{place}: the compression {name}");
+            input.unsupported(what, "write the file again with compression='gzip' or 'lzf'")
+        }
+        H5Error::ResourceLimit(why) => input.bad(place, "no more data than the file can hold", why),
+        other => input.bad(place, "readable HDF5", one_line(&other.to_string())),
+    }
+}
+
+/// Messages are one line, whatever names a file puts into them.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()
+}
+
+/// Returns the dtype that holds values of this type exactly, if there is one.
+pub(super) fn dtype_of(datatype: &Datatype) -> Option<DType> {
+    Some(match datatype {
+        Datatype::FixedPoint { size: 1, signed: false, .. } => DType::U8,
+        Datatype::FixedPoint { size: 2, signed: false, .. } => DType::U16,
+        Datatype::FixedPoint { size: 4, signed: false, .. } => DType::U32,
+        Datatype::FixedPoint { size: 8, signed: false, .. } => DType::U64,
+        Datatype::FixedPoint { size: 1, signed: true, .. } => DType::I8,
+        Datatype::FixedPoint { size: 2, signed: true, .. } => DType::I16,
+        Datatype::FixedPoint { size: 4, signed: true, .. } => DType::I32,
+        Datatype::FixedPoint { size: 8, signed: true, .. } => DType::I64,
+        Datatype::FloatingPoint { size: 4, .. } => DType::F32,
+        Datatype::FloatingPoint { size: 8, .. } => DType::F64,
+        // h5py stores bool as an enumeration of one byte: FALSE = 0, TRUE = 1.
+        Datatype::Enum { base, members }
+            if matches!(**base, Datatype::FixedPoint { size: 1, .. })
+                && members.len() == 2
+                && members.iter().any(|member| member.name == "TRUE") =>
+        {
+            DType::Bool
+        }
+        _ => return None,
+    })
+}
+
+/// Returns a short name of a type, for messages.
+pub(super) fn type_name(datatype: &Datatype) -> String {
+    match datatype {
+        Datatype::FloatingPoint { size, .. } => format!("float{}", 8 * u32::from(*size)),
+        Datatype::FixedPoint { size, .. } => format!("int{}", 8 * u32::from(*size)),
+        Datatype::String { .. } => "string".into(),
+        Datatype::Compound { .. } => "compound".into(),
+        Datatype::Array { .. } => "array".into(),
+        Datatype::Enum { .. } => "enumeration".into(),
+        Datatype::VarLen { .. } => "variable length".into(),
+        Datatype::Opaque { .. } => "opaque".into(),
+        Datatype::Reference { .. } => "reference".into(),
+        Datatype::Bitfield { .. } => "bit field".into(),
+    }
+}

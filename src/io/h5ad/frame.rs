@@ -1,0 +1,258 @@
+//! `obs` and `var` as groups: one member per column, since AnnData 0.7.
+//!
+//! | column | stored as | since |
+//! | --- | --- | --- |
+//! | numbers, truth values, strings | a vector | 0.7 |
+//! | categories | a group of `codes` (-1: missing) and `categories` | 0.8 |
+//! | categories | a vector of codes, and the names in `__categories/NAME` beside it | 0.7 |
+//! | nullable integers, truth values, strings | a group of `values` and `mask` (true: missing) | 0.8 |
+//!
+//! The file is opened anew for each reading: names live in the file's heap, and what the library caches of it should
+//! not stay in memory beside the matrix.
+
+use hdf5_reader::Dataset;
+
+use super::super::input::Input;
+use super::element::{Flag, read_integers, read_values};
+use super::file::{File, Node, type_name};
+use super::strings::{is_string, read_strings};
+use crate::array::{DType, Values};
+use crate::cells::{Categories, Column, Frame, FrameReader};
+use crate::error::{Error, Result};
+
+/// The largest integers that are exact as float64.
+const LARGEST_EXACT: u64 = 1 << 53;
+
+/// A frame that is a group.
+#[derive(Debug)]
+pub(super) struct GroupFrame {
+    input: Input,
+    place: String,
+    index: String,
+    len: u64,
+}
+
+/// Opens a group as a frame.
+pub(super) fn open(file: &File, place: &str, group: Node) -> Result<Frame> {
+    let (_, datasets) = file.members(place)?;
+    let index = match file.text_attribute(&group, place, "_index")? {
+        Some(index) => index,
+        None => ["_index", "index"].into_iter().find(|name| datasets.iter().any(|known| known == name)).map_or_else(
+            || Err(file.input().bad(place, "an attribute '_index' that names the row names", "none")),
+            |name| Ok(name.to_string()),
+        )?,
+    };
+    let names = dataset(file, &format!("{place}/{index}"))?;
+    let len = match *names.shape() {
+        [len] if len <= file.most_bytes() => len,
+        _ => {
+            let found = format!("shape {:?}", names.shape());
+            return Err(file.input().bad(format!("{place}/{index}"), "a vector of names", found));
+        }
+    };
+    let columns = column_names(file, place, &group, &index)?;
+    let reader = GroupFrame { input: file.input().clone(), place: place.into(), index, len };
+    Ok(Frame::new(len, columns, std::sync::Arc::new(reader)))
+}
+
+/// Returns the columns in the order that the file states, or, where it states none, in that of its members.
+fn column_names(file: &File, place: &str, group: &Node, index: &str) -> Result<Vec<String>> {
+    let (groups, datasets) = file.members(place)?;
+    let is_column = |name: &String| name != index && name != "__categories";
+    let members: Vec<String> = datasets.into_iter().chain(groups).filter(is_column).collect();
+    let order = file.attribute(group, place, "column-order")?.and_then(|order| order.read_strings().ok());
+    Ok(match order {
+        // An empty order is stored as an empty vector of numbers, and names what is not there only in broken files.
+        Some(order) => order.into_iter().filter(|name| members.contains(name)).collect(),
+        None => members,
+    })
+}
+
+impl FrameReader for GroupFrame {
+    fn row_names(&self) -> Result<Vec<String>> {
+        let file = File::open(&self.input)?;
+        let place = format!("{}/{}", self.place, self.index);
+        let names = dataset(&file, &place)?;
+        let names = if is_string(names.dtype()) {
+            read_strings(&file, &names, &place)?
+        } else {
+            // Some writers keep a numeric index.
+            let column = read_vector(&file, &names, &place)?;
+            (0..column.len()).map(|row| column.text(row).unwrap_or_default()).collect()
+        };
+        self.check_len(&place, names.len())?;
+        self.input.check_unchanged()?;
+        Ok(names)
+    }
+
+    fn column(&self, name: &str) -> Result<Column> {
+        let file = File::open(&self.input)?;
+        let place = format!("{}/{name}", self.place);
+        let column = match file.find(&place)? {
+            Some(Node::Dataset(values)) => match self.legacy_categories(&file, name)? {
+                Some((names, ordered)) => categories(&file, &place, &values, names, ordered)?,
+                None => read_vector(&file, &values, &place)?,
+            },
+            Some(group) => read_group(&file, &place, &group)?,
+            None => return Err(self.input.bad(&self.place, format!("a column {name:?}"), "none of that name")),
+        };
+        self.check_len(&place, column.len())?;
+        self.input.check_unchanged()?;
+        Ok(column)
+    }
+}
+
+impl GroupFrame {
+    /// Reads the names that a column of codes of AnnData 0.7 refers to.
+    fn legacy_categories(&self, file: &File, name: &str) -> Result<Option<(Vec<String>, bool)>> {
+        let parent = format!("{}/__categories", self.place);
+        if file.find(&parent)?.is_none() {
+            return Ok(None);
+        }
+        let place = format!("{parent}/{name}");
+        match file.find(&place)? {
+            Some(Node::Dataset(names)) => {
+                let texts = texts(file, &names, &place)?;
+                let ordered = is_ordered(file, &Node::Dataset(names), &place)?;
+                Ok(Some((texts, ordered)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn check_len(&self, place: &str, len: usize) -> Result<()> {
+        if len as u64 == self.len {
+            return Ok(());
+        }
+        Err(self.input.bad(place, format!("{} values, as there are rows", self.len), len.to_string()))
+    }
+}
+
+/// Opens a data set that must be there.
+fn dataset(file: &File, place: &str) -> Result<Dataset> {
+    match file.find(place)? {
+        Some(Node::Dataset(dataset)) => Ok(*dataset),
+        Some(Node::Group(_)) => Err(file.input().bad(place, "a data set", "a group")),
+        None => Err(file.input().bad(place, "a data set", "nothing of that name")),
+    }
+}
+
+/// Reads a column that is a group.
+fn read_group(file: &File, place: &str, group: &Node) -> Result<Column> {
+    let encoding = file.text_attribute(group, place, "encoding-type")?.unwrap_or_default();
+    let part = |name: &str| {
+        let place = format!("{place}/{name}");
+        dataset(file, &place).map(|dataset| (dataset, place))
+    };
+    match encoding.as_str() {
+        "categorical" => {
+            let ((codes, codes_place), (names, names_place)) = (part("codes")?, part("categories")?);
+            let ordered = is_ordered(file, group, place)?;
+            let names = texts(file, &names, &names_place)?;
+            categories(file, &codes_place, &codes, names, ordered)
+        }
+        "nullable-integer" | "nullable-boolean" | "nullable-string-array" => {
+            let ((values, values_place), (mask, mask_place)) = (part("values")?, part("mask")?);
+            let mask = file.read::<Flag>(&mask, &mask_place, 0..vector_len(file, &mask, &mask_place)?)?;
+            let column = read_vector(file, &values, &values_place)?;
+            if mask.len() != column.len() {
+                return Err(file.input().bad(mask_place, format!("{} values", column.len()), mask.len().to_string()));
+            }
+            Ok(masked(column, &mask))
+        }
+        _ => Err(file.input().unsupported(format!("{place}: a column of type {encoding:?}"), "read another column")),
+    }
+}
+
+/// Returns whether the categories of this group or data set are said to be ordered.
+fn is_ordered(file: &File, node: &Node, place: &str) -> Result<bool> {
+    let ordered = file.attribute(node, place, "ordered")?;
+    Ok(ordered.is_some_and(|ordered| ordered.raw_data.first().is_some_and(|&byte| byte != 0)))
+}
+
+fn masked(mut column: Column, mask: &[Flag]) -> Column {
+    for (row, _) in mask.iter().enumerate().filter(|(_, flag)| flag.0 != 0) {
+        match &mut column {
+            Column::Numbers(values) => values[row] = f64::NAN,
+            Column::Strings(values) => values[row] = None,
+            Column::Bools(values) => values[row] = None,
+            Column::Categories(categories) => categories.codes[row] = -1,
+        }
+    }
+    column
+}
+
+/// Checks that each code is a name's place or -1.
+pub(super) fn checked_codes(
+    input: &Input,
+    place: &str,
+    codes: impl Iterator<Item = i64>,
+    names: Vec<String>,
+    ordered: bool,
+) -> Result<Column> {
+    let n_names = names.len() as i64;
+    let check = |(row, code): (usize, i64)| {
+        let expected = || format!("-1 or the place of one of {n_names} categories");
+        let bad = || input.bad(format!("{place}[{row}]"), expected(), code.to_string());
+        let code = i32::try_from(code).map_err(|_| bad())?;
+        if code >= -1 && i64::from(code) < n_names { Ok(code) } else { Err(bad()) }
+    };
+    let codes = codes.enumerate().map(check).collect::<Result<_>>()?;
+    Ok(Column::Categories(Categories { codes, names, ordered }))
+}
+
+fn categories(file: &File, place: &str, codes: &Dataset, names: Vec<String>, ordered: bool) -> Result<Column> {
+    let codes = read_integers(file, codes, place, 0..vector_len(file, codes, place)?)?;
+    checked_codes(file.input(), place, codes.into_iter(), names, ordered)
+}
+
+/// Reads the names of categories, which may be strings, numbers or truth values.
+pub(super) fn texts(file: &File, names: &Dataset, place: &str) -> Result<Vec<String>> {
+    if is_string(names.dtype()) {
+        return read_strings(file, names, place);
+    }
+    let column = read_vector(file, names, place)?;
+    Ok((0..column.len()).map(|row| column.text(row).unwrap_or_else(|| "nan".into())).collect())
+}
+
+fn vector_len(file: &File, dataset: &Dataset, place: &str) -> Result<u64> {
+    match *dataset.shape() {
+        [len] => Ok(len),
+        _ => Err(file.input().bad(place, "a vector", format!("shape {:?}", dataset.shape()))),
+    }
+}
+
+/// Reads a vector of numbers, truth values or strings.
+pub(super) fn read_vector(file: &File, dataset: &Dataset, place: &str) -> Result<Column> {
+    if is_string(dataset.dtype()) {
+        return Ok(Column::Strings(read_strings(file, dataset, place)?.into_iter().map(Some).collect()));
+    }
+    let Ok(dtype) = file.dtype(dataset, place) else {
+        let what = format!("{place}: a column of type {}", type_name(dataset.dtype()));
+        return Err(file.input().unsupported(what, "read another column"));
+    };
+    let range = 0..vector_len(file, dataset, place)?;
+    if dtype == DType::Bool {
+        let flags = file.read::<Flag>(dataset, place, range)?;
+        return Ok(Column::Bools(flags.into_iter().map(|flag| Some(flag.0 != 0)).collect()));
+    }
+    match read_values(file, dataset, place, dtype, range)? {
+        Values::F32(values) => Ok(Column::Numbers(values.iter().map(|&x| f64::from(x)).collect())),
+        Values::F64(values) => Ok(Column::Numbers(values.to_vec())),
+        Values::U64(values) => exact(file.input(), place, values.iter().map(|&x| (x as f64, x))),
+        Values::I64(values) => exact(file.input(), place, values.iter().map(|&x| (x as f64, x.unsigned_abs()))),
+        _ => {
+            let values = read_integers(file, dataset, place, 0..dataset.shape()[0])?;
+            Ok(Column::Numbers(values.into_iter().map(|x| x as f64).collect()))
+        }
+    }
+}
+
+/// Refuses integers that float64 would round.
+fn exact(input: &Input, place: &str, values: impl Iterator<Item = (f64, u64)>) -> Result<Column> {
+    let checked = values.map(|(value, magnitude)| match magnitude {
+        0..=LARGEST_EXACT => Ok(value),
+        _ => Err(input.unsupported(format!("{place}: integers beyond 2^53"), "store them as strings")),
+    });
+    checked.collect::<Result<_, Error>>().map(Column::Numbers)
+}
