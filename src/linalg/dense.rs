@@ -39,7 +39,7 @@ pub use factors::{Eigh, SmallSvd, eigh, eigh_bytes, qr_bytes, qr_r, qr_thin, svd
 /// # Ok::<(), allotment::Error>(())
 /// ```
 pub fn gram_upper(rows: &[f64], n_rows: usize, n_cols: usize, acc: &mut DMatrix<f64>) -> Result<()> {
-    meet("gram", (rows.len(), 1), (n_rows * n_cols, 1), "the slice must hold rows × columns values")?;
+    meet("gram", (rows.len(), 1), (n_rows.saturating_mul(n_cols), 1), "the slice must hold rows × columns values")?;
     meet("gram", acc.shape(), (n_cols, n_cols), "the sum must be columns × columns")?;
     if n_rows == 0 || n_cols == 0 {
         return Ok(());
@@ -76,8 +76,8 @@ pub fn gram_upper(rows: &[f64], n_rows: usize, n_cols: usize, acc: &mut DMatrix<
 /// ```
 pub fn rows_times_components(rows: &[f64], n_rows: usize, components: &DMatrix<f64>, out: &mut [f64]) -> Result<()> {
     let (k, p) = components.shape();
-    meet("matmul", (rows.len(), 1), (n_rows * p, 1), "the rows need as many columns as the components")?;
-    meet("matmul", (out.len(), 1), (n_rows * k, 1), "the output must hold rows × components values")?;
+    meet("matmul", (rows.len(), 1), (n_rows.saturating_mul(p), 1), "the rows need as many columns as the components")?;
+    meet("matmul", (out.len(), 1), (n_rows.saturating_mul(k), 1), "the output must hold rows × components values")?;
     let _exit = LeaveAvx;
     let (x, out) = (MatRef::from_row_major_slice(rows, n_rows, p), MatMut::from_row_major_slice_mut(out, n_rows, k));
     matmul::matmul(out, Accum::Replace, x, as_faer(components).transpose(), 1.0, Par::Seq);
@@ -91,7 +91,12 @@ pub fn rows_times_components(rows: &[f64], n_rows: usize, components: &DMatrix<f
 /// [`Error::ShapeMismatch`] when the sizes do not meet.
 pub fn add_transposed_times(t: &[f64], rows: &[f64], n_rows: usize, acc: &mut DMatrix<f64>) -> Result<()> {
     let (k, p) = acc.shape();
-    meet("matmul", (t.len(), rows.len()), (n_rows * k, n_rows * p), "both sides need the same number of rows")?;
+    meet(
+        "matmul",
+        (t.len(), rows.len()),
+        (n_rows.saturating_mul(k), n_rows.saturating_mul(p)),
+        "both sides need the same number of rows",
+    )?;
     let _exit = LeaveAvx;
     let (t, x) = (MatRef::from_row_major_slice(t, n_rows, k), MatRef::from_row_major_slice(rows, n_rows, p));
     matmul::matmul(as_faer_mut(acc), Accum::Add, t.transpose(), x, 1.0, Par::Seq);
@@ -277,7 +282,7 @@ mod vector_registers {
             println!("skipped: on this processor faer leaves the vector registers {after_faer_alone:?}");
             return;
         }
-        let product = gemm(&a, &a).unwrap();
+        let product = gemm(&a, &a).expect("the sizes meet");
         assert_eq!(upper_halves_in_use(), Some(false));
         assert_eq!(product, out);
     }

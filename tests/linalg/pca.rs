@@ -163,6 +163,11 @@ fn requests_without_an_answer_are_refused_with_numbers() {
     let wide = Array::zeros(10, 60_000, DType::F32, BlockKind::Csr).unwrap();
     let error = pca(&cluster, &wide, &options(5)).unwrap_err();
     assert!(matches!(error, Error::TooBig { .. }) && error.to_string().contains("select fewer columns"), "{error}");
+    for columns in [1 << 24, 1 << 31] {
+        let absurd = Array::zeros(10, columns, DType::F32, BlockKind::Csr).unwrap();
+        let error = pca(&cluster, &absurd, &options(5)).unwrap_err().to_string();
+        assert!(error.contains("columns") && error.contains("select"), "{error}");
+    }
 }
 
 #[test]

@@ -105,6 +105,9 @@ fn what_cannot_be_done_is_refused_with_what_to_do_instead() {
     let large = random::uniform(100_000, 20_000, 1, None);
     let error = svd(&cluster, &large, &SvdOptions::default()).unwrap_err();
     assert!(matches!(error, Error::TooBig { .. }) && error.to_string().contains("20000 columns"), "{error}");
+    let absurd = Array::zeros(1 << 60, 1 << 31, DType::F32, BlockKind::Csr).unwrap();
+    let error = svd(&cluster, &absurd, &SvdOptions::default()).unwrap_err().to_string();
+    assert!(error.contains("2147483648 but must be at most"), "{error}");
     let mut a = noise(500, 4, 8);
     a[(321, 3)] = f64::NEG_INFINITY;
     let array = Array::from_nalgebra(&a).with_block_rows(100);
