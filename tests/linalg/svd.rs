@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use allotment::Error;
 use allotment::array::{Array, BlockKind, DType, random};
 use allotment::linalg::{SvdOptions, svd, tsqr};
+use allotment::runtime::Scheduler;
+use allotment::{Cluster, Error};
 use nalgebra::DMatrix;
 
 use super::{cluster, noise, to_matrix, with_spectrum};
@@ -45,12 +46,13 @@ fn the_residuals_notice_an_error_of_one_part_in_a_billion() {
 }
 
 #[test]
-fn any_number_of_workers_gives_the_same_bits() {
+fn any_number_of_workers_and_the_serial_scheduler_give_the_same_bits() {
     let array = random::uniform(5000, 30, 7, 171);
     let options = SvdOptions { compute_u: true, ..Default::default() };
     let first = svd(&cluster(1), &array, &options).unwrap();
-    for workers in [2, 5] {
-        let other = svd(&cluster(workers), &array, &options).unwrap();
+    let serial = Cluster::builder().allowance("256MiB".parse().unwrap()).scheduler(Scheduler::Serial).build().unwrap();
+    for cluster in [cluster(2), cluster(5), serial] {
+        let other = svd(&cluster, &array, &options).unwrap();
         assert_eq!((&first.s, &first.vt, &first.residuals), (&other.s, &other.vt, &other.residuals));
         assert_eq!(first.orthogonality.to_bits(), other.orthogonality.to_bits());
     }
