@@ -293,6 +293,8 @@ fn malformed_columns_are_refused_and_leave_the_others_readable() {
             ("long", "expected 7 values, as there are rows, found 8"),
             ("huge", "integers beyond 2^53"),
             ("vector", "a vector"),
+            ("endless", "can hold, found 1125899906842624"),
+            ("names", "can hold, found 1125899906842624"),
             ("code", "obs/code/codes[2]: expected -1 or the place of one of 2 categories, found 2"),
         ] {
             let error = cells.obs.column(name).expect_err(name).to_string();
