@@ -45,13 +45,13 @@ pub enum Error {
     },
     /// The task's deadline passed.
     #[error(
-        "task {task:?} did not finish within {limit_ms} ms; give it a later deadline, or let it check task_context().is_cancelled()"
+        "task {task:?} did not finish by its deadline (noticed {late_ms} ms after it); give it more time, or let it check task_context().is_cancelled()"
     )]
     Deadline {
         /// The task's name.
         task: Arc<str>,
-        /// The deadline it was given.
-        limit_ms: u64,
+        /// How long after the deadline the answer came, in milliseconds.
+        late_ms: u64,
     },
     /// The worker that ran the task was lost, as often as its retries allow.
     #[error(
@@ -126,7 +126,7 @@ pub enum Error {
 
     // ---- memory ----
     /// A task could never fit: refused before any work.
-    #[error("task {task:?} needs {} but a worker may hold {}; use smaller chunks or an allowance of at least {}", ByteSize(*.need), ByteSize(*.allowance), ByteSize(*.need))]
+    #[error("task {task:?} needs {} but a worker may hold {}, and all together {}; use smaller chunks or an allowance of at least {}", ByteSize(*.need), ByteSize(*.allowance), ByteSize(*.largest), ByteSize(*.need))]
     TooBig {
         /// The task's name.
         task: Arc<str>,
@@ -134,6 +134,8 @@ pub enum Error {
         need: u64,
         /// Bytes that a worker may hold.
         allowance: u64,
+        /// Bytes that a task may hold when it borrows from all idle workers.
+        largest: u64,
     },
     /// A running task asked to grow beyond its worker's room, or held more than it projected.
     #[error("task {task:?} asked for {} more but worker {worker} has {} free; project more bytes, or use smaller chunks", ByteSize(*.asked), ByteSize(*.free))]

@@ -9,7 +9,7 @@ use sprs::{CsMatI, SpIndex};
 
 use super::expr::Expr;
 use super::grid::Cuts;
-use super::{Array, Block, BlockKind, CsrBlock, DType, DenseBlock, Element, Source, csr};
+use super::{Array, Block, BlockKind, CsrBlock, DType, DenseBlock, Element, Source, StoredBlock, csr};
 use crate::error::{Error, Result};
 
 impl Array {
@@ -54,6 +54,31 @@ impl Array {
             lengths.push(block.rows() as u64);
         }
         Ok(Array { cuts: Some(Cuts::of_lengths(lengths)?), ..Array::from_block(whole) })
+    }
+
+    /// Takes a matrix whose blocks of rows lie in chunks, in row order; they become its chunk grid.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadArgument`] without a block; [`Error::ShapeMismatch`] when the numbers of columns, dtypes or kinds differ.
+    pub fn from_stored(blocks: Vec<StoredBlock>) -> Result<Array> {
+        let refuse = || Error::bad_argument("from_stored", "number of blocks", 0, "at least 1");
+        let first = blocks.first().ok_or_else(refuse)?.clone();
+        let cols = first.shape().1 as u64;
+        let unlike =
+            |b: &&StoredBlock| (b.shape().1, b.dtype(), b.kind()) != (first.shape().1, first.dtype(), first.kind());
+        if let Some(other) = blocks.iter().find(unlike) {
+            return Err(Error::ShapeMismatch {
+                operation: "from_stored",
+                left: (first.shape().0 as u64, cols),
+                right: (other.shape().0 as u64, other.shape().1 as u64),
+                expected: "all blocks need the first one's columns, dtype and kind".into(),
+            });
+        }
+        let cuts = Cuts::of_lengths(blocks.iter().map(|block| block.shape().0 as u64))?;
+        let rows = blocks.iter().map(|block| block.shape().0 as u64).sum();
+        let expr = Expr::Chunks(blocks, cuts.clone());
+        Ok(Array { cuts: Some(cuts), ..Array::new((rows, cols), first.dtype(), first.kind(), expr) })
     }
 
     /// Copies rows of one length. No rows have no columns.

@@ -80,7 +80,8 @@ impl CsrBlock {
 
     /// Checks the offsets and the columns.
     fn validate(&self) -> Result<()> {
-        let bad = |argument, found: String, expected: String| Err(Error::bad_argument("csr", argument, found, expected));
+        let bad =
+            |argument, found: String, expected: String| Err(Error::bad_argument("csr", argument, found, expected));
         let (indptr, nnz) = (&self.indptr[..], self.indices.len());
         check_cols(self.cols as u64)?;
         if Some(indptr.len()) != self.rows.checked_add(1) {

@@ -104,7 +104,7 @@ impl Cuts {
     pub fn within(&self, range: Range<u64>) -> Cuts {
         let runs = self.overlapping(range.clone());
         match self {
-            Cuts::Even { step, .. } if range.start % step == 0 => Cuts::even(range.end - range.start, *step),
+            Cuts::Even { step, .. } if range.start.is_multiple_of(*step) => Cuts::even(range.end - range.start, *step),
             _ => {
                 let ends = runs.map(|run| self.run(run).end.min(range.end) - range.start);
                 Cuts::At(std::iter::once(0).chain(ends).collect())
@@ -185,7 +185,11 @@ mod tests {
                         .map(|run| run.start.max(start)..run.end.min(end))
                         .filter(|run| !run.is_empty())
                         .collect();
-                    assert_eq!(shared.iter().map(|r| r.end - r.start).sum::<u64>(), end - start, "{cuts:?} {start}..{end}");
+                    assert_eq!(
+                        shared.iter().map(|r| r.end - r.start).sum::<u64>(),
+                        end - start,
+                        "{cuts:?} {start}..{end}"
+                    );
                     let within = cuts.within(start..end);
                     assert_eq!(within.len(), end - start);
                     let inner: Vec<_> = (0..within.n_runs()).map(|i| within.run(i)).filter(|r| !r.is_empty()).collect();

@@ -99,7 +99,8 @@ impl Kernel {
     /// Returns the anonymous bytes that applying it to a block of so many rows takes besides the block.
     pub fn scratch_bytes(&self, rows: u64) -> u64 {
         match self {
-            Kernel::NormalizeRows(_) | Kernel::ScaleRows(_) => rows.saturating_add(1).saturating_mul(8),
+            // Two numbers for each row: where it ends, and its sum or factor.
+            Kernel::NormalizeRows(_) | Kernel::ScaleRows(_) => rows.saturating_add(1).saturating_mul(16),
             _ => 0,
         }
     }
@@ -109,7 +110,7 @@ impl Kernel {
     /// # Errors
     ///
     /// [`Error::BadArgument`] when the values are not floats, [`Error::ShapeMismatch`] when the factors are too few.
-    #[expect(clippy::useless_conversion, clippy::unnecessary_cast, reason = "one of the two float types is f64 already")]
+    #[expect(clippy::useless_conversion, reason = "one of the two float types is f64 already")]
     pub fn apply(&self, block: &mut Block, row_offset: u64) -> Result<()> {
         let values = block.values_mut();
         match self {
@@ -169,7 +170,7 @@ fn row_sums(block: &mut Block) -> Result<Vec<f64>> {
     }))
 }
 
-#[expect(clippy::useless_conversion, clippy::unnecessary_cast, reason = "one of the two float types is f64 already")]
+#[expect(clippy::useless_conversion, reason = "one of the two float types is f64 already")]
 fn scale_rows(block: &mut Block, factors: &[f64]) -> Result<()> {
     let ends = row_ends(block);
     let mut start = 0;
@@ -181,7 +182,7 @@ fn scale_rows(block: &mut Block, factors: &[f64]) -> Result<()> {
     Ok(())
 }
 
-#[expect(clippy::useless_conversion, clippy::unnecessary_cast, reason = "one of the two float types is f64 already")]
+#[expect(clippy::useless_conversion, reason = "one of the two float types is f64 already")]
 fn scale_cols(block: &mut Block, factors: &[f64]) -> Result<()> {
     let cols = block.cols();
     if factors.len() != cols {
@@ -245,7 +246,11 @@ mod tests {
                     // Two roundings of the float type: of the function and of its result.
                     let tolerance = if single { 2.0 * f64::from(f32::EPSILON) } else { 2.0 * f64::EPSILON };
                     let expected = formula(value);
-                    assert!((found - expected).abs() <= tolerance * expected.abs(), "{} {found} {expected}", kernel.name());
+                    assert!(
+                        (found - expected).abs() <= tolerance * expected.abs(),
+                        "{} {found} {expected}",
+                        kernel.name()
+                    );
                 }
             }
         }

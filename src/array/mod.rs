@@ -24,9 +24,13 @@ mod expr;
 mod grid;
 mod kernels;
 mod matmul;
+mod moments;
 mod ops;
+#[cfg(test)]
+mod oracle;
 mod plan;
 pub mod random;
+mod reduce;
 mod select;
 mod source;
 mod values;
@@ -39,10 +43,14 @@ pub use expr::{BlockInfo, BlockMap};
 pub use grid::{Cuts, Grid};
 pub use kernels::Kernel;
 pub use plan::{Plan, Working};
+pub use reduce::{Over, Statistic};
 pub use select::Columns;
 pub use source::Source;
 pub use values::{Buffer, Values};
 
+pub(crate) use values::with_values;
+
+use std::fmt;
 use std::sync::Arc;
 
 use expr::Expr;
@@ -52,14 +60,14 @@ use expr::Expr;
 /// # Examples
 ///
 /// ```
-/// use allotment::{Cluster, array::Array};
+/// use allotment::{Cluster, array::{Array, Over}};
 /// let cluster = Cluster::builder().allowance("64MiB".parse()?).workers(2).build()?;
 /// let counts = Array::from_rows(&[[1.0, 0.0], [3.0, 4.0], [0.0, 0.0]])?;
 /// let logs = counts.log1p();                       // nothing is computed yet
-/// assert_eq!(logs.compute(&cluster)?.to_vec::<f64>()[0], 2f64.ln());
+/// assert_eq!(logs.nnz(&cluster, Over::EachColumn)?, [2.0, 1.0]);
 /// # Ok::<(), allotment::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "an array is a description: compute, persist or reduce it"]
 pub struct Array {
     shape: (u64, u64),
@@ -68,6 +76,15 @@ pub struct Array {
     /// How the rows are cut, where that is not left to the plan.
     cuts: Option<Cuts>,
     expr: Arc<Expr>,
+}
+
+impl fmt::Debug for Array {
+    /// Names the last operation only: a chain may be long.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Array");
+        shown.field("shape", &self.shape).field("dtype", &self.dtype).field("kind", &self.kind);
+        shown.field("cuts", &self.cuts).field("operation", &self.operation()).finish()
+    }
 }
 
 impl Array {

@@ -28,6 +28,9 @@ const TARGET_TASKS: u64 = 64;
 /// Storage chunks up to so many bytes are not torn apart.
 const STORAGE_BYTES: u64 = 8 * TARGET_BYTES;
 
+/// Each node of a chain takes a frame of a lane's stack, of well under 4 KiB.
+const LONGEST_CHAIN: usize = 256;
+
 /// What a caller's part of a task holds besides the block: its partial, and scratch that grows with the block's rows.
 ///
 /// A plain number of bytes is taken as `fixed`.
@@ -109,13 +112,6 @@ struct Need {
     read: u64,
 }
 
-/// What one worker has to give.
-struct Room {
-    allowance: u64,
-    /// An equal share for each lane of a worker: more would leave lanes idle.
-    per_lane: u64,
-}
-
 impl Array {
     /// Returns what computing the array on a cluster will take, without computing anything.
     ///
@@ -132,16 +128,17 @@ impl Array {
     ///
     /// [`Error::TooBig`] when no block, or none of the grid that was given, fits a worker's allowance.
     pub fn plan_for(&self, cluster: &Cluster, name: &str, working: impl Into<Working>) -> Result<Plan> {
+        self.check_length()?;
         let (allowance, working) = (cluster.allowance(), working.into());
         let lanes = (cluster.lanes() / cluster.workers().max(1)).max(1) as u64;
-        let room = Room { allowance, per_lane: allowance / lanes };
         let cuts = match &self.cuts {
             Some(cuts) => cuts.clone(),
-            None => self.choose_cuts(working, &room)?,
+            // More than an equal share for each lane of a worker would leave lanes idle.
+            None => self.choose_cuts(working, allowance / lanes)?,
         };
         let need = self.need_of_blocks(&cuts, working)?;
         if need.peak > allowance {
-            return Err(Error::TooBig { task: name.into(), need: need.peak, allowance });
+            return Err(Error::TooBig { task: name.into(), need: need.peak, allowance, largest: allowance });
         }
         Ok(Plan {
             steps: self.steps(),
@@ -155,24 +152,30 @@ impl Array {
         })
     }
 
+    /// Refuses a chain that is too long to be followed on a lane's stack.
+    fn check_length(&self) -> Result<()> {
+        let length = std::iter::successors(Some(self), |array| array.input()).count();
+        if length <= LONGEST_CHAIN {
+            return Ok(());
+        }
+        let expected = format!("at most {LONGEST_CHAIN}: call persist() in between");
+        Err(Error::bad_argument("plan", "number of operations", length, expected))
+    }
+
     /// Names the nodes of the chain, first node first.
     fn steps(&self) -> Vec<Arc<str>> {
-        let mut steps: Vec<Arc<str>> = Vec::new();
-        let mut array = Some(self);
-        while let Some(at) = array {
-            steps.push(match &*at.expr {
-                Expr::Source(source) => format!("read {}", source.name()).into(),
-                Expr::MapBlocks(_, map) => map.name.clone(),
-                _ => at.operation().into(),
-            });
-            array = at.input();
-        }
+        let name = |array: &Array| match &*array.expr {
+            Expr::Source(source) => format!("read {}", source.name()).into(),
+            Expr::MapBlocks(_, map) => map.name.clone(),
+            _ => array.operation().into(),
+        };
+        let mut steps: Vec<Arc<str>> = std::iter::successors(Some(self), |array| array.input()).map(name).collect();
         steps.reverse();
         steps
     }
 
     /// Cuts the rows into blocks of a good size that fit: a multiple of the storage chunks where that is possible.
-    fn choose_cuts(&self, working: Working, room: &Room) -> Result<Cuts> {
+    fn choose_cuts(&self, working: Working, per_lane: u64) -> Result<Cuts> {
         let rows = self.rows();
         if rows == 0 {
             return Ok(Cuts::even(0, 1));
@@ -191,7 +194,7 @@ impl Array {
             let cuts = Cuts::even(rows, step);
             let need = self.need_of_blocks(&cuts, working)?.peak;
             // The last choice may take the whole worker; whether it does fit is for the caller to say.
-            if need <= room.per_lane || step == 1 {
+            if need <= per_lane || step == 1 {
                 return Ok(cuts);
             }
             step = aligned(step / 2, storage);
@@ -254,7 +257,7 @@ impl Array {
             Expr::Memory(block) => begin(block.nnz_of_rows(rows), 0, true),
             Expr::Chunks(chunks, cuts) => {
                 let runs = cuts.overlapping(rows.clone());
-                let mapped = runs.len() <= 1 && runs.clone().all(|i| cuts.run(i) == rows);
+                let mapped = runs.len() == 1 && cuts.run(runs.start) == rows;
                 let need = begin(chunks[runs].iter().map(|chunk| chunk.nnz() as u64).sum(), 0, true);
                 if mapped { Need { held: 0, peak: 0, ..need } } else { need }
             }
@@ -273,9 +276,7 @@ impl Array {
                 beside(input, input.nnz, 0)
             }
             Expr::ToKind(input) => beside(input.need(rows)?, all, 0),
-            Expr::MatMul(input, product) => {
-                beside(input.need(rows)?, all, product.scratch_bytes(n_rows, input.cols()))
-            }
+            Expr::MatMul(input, product) => beside(input.need(rows)?, all, product.scratch_bytes(n_rows, input.cols())),
             Expr::MapBlocks(input, map) => {
                 let input = input.need(rows)?;
                 let stated = map.bytes_per_row.map_or(u64::MAX, |bytes| bytes.saturating_mul(n_rows));
@@ -318,7 +319,10 @@ mod tests {
     fn what_cannot_fit_is_refused_with_both_numbers() {
         let row = random::uniform(10, 1 << 20, 1, None);
         let error = row.plan(&cluster(1 << 20, 2)).expect_err("a row takes 8 MiB");
-        assert!(matches!(error, Error::TooBig { need, allowance, .. } if (need, allowance) == (8 << 20, 1 << 20)), "{error}");
+        assert!(
+            matches!(error, Error::TooBig { need, allowance, .. } if (need, allowance) == (8 << 20, 1 << 20)),
+            "{error}"
+        );
         let given = random::uniform(1000, 1000, 1, 1000).plan(&cluster(1 << 20, 2)).expect_err("8 MB, as asked");
         assert!(given.to_string().contains("7.6 MiB") && given.to_string().contains("1.0 MiB"), "{given}");
     }
@@ -333,7 +337,8 @@ mod tests {
     #[test]
     fn the_callers_bytes_count_as_a_share_and_for_each_row() {
         let array = random::uniform(1000, 10, 1, 100);
-        let plan = |working: Working| array.plan_for(&cluster(1 << 20, 2), "reduce", working).map(|p| p.projected_bytes);
+        let plan =
+            |working: Working| array.plan_for(&cluster(1 << 20, 2), "reduce", working).map(|p| p.projected_bytes);
         assert_eq!(plan(Working::default()).ok(), Some(8_000));
         assert_eq!(plan(Working { fixed: 1, per_row: 10 }).ok(), Some(9_001));
         assert!(matches!(plan(Working::from(1 << 20)), Err(Error::TooBig { .. })));

@@ -141,7 +141,9 @@ mod tests {
     #[test]
     fn numbers_have_the_moments_of_their_distribution() {
         let n = 200_000;
-        for (distribution, mean, variance) in [(Distribution::Uniform, 0.5, 1.0 / 12.0), (Distribution::Normal, 0.0, 1.0)] {
+        for (distribution, mean, variance) in
+            [(Distribution::Uniform, 0.5, 1.0 / 12.0), (Distribution::Normal, 0.0, 1.0)]
+        {
             let values = drawn(distribution, 1 << 40, n);
             let found = values.iter().sum::<f64>() / n as f64;
             let spread = values.iter().map(|v| (v - found).powi(2)).sum::<f64>() / n as f64;

@@ -1,0 +1,111 @@
+//! `allotment svd`: the singular values and vectors of a tall matrix, from a file or made of random numbers.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use allotment::array::{Array, DType, random};
+use allotment::io::npy::{self, NpyWriter};
+use allotment::linalg::{self, Svd, SvdOptions};
+use serde::Serialize;
+
+use crate::args::{Shared, SvdArgs};
+use crate::failure::Outcome;
+use crate::input::Input;
+use crate::interrupt::Interrupt;
+use crate::output::{self, Report, table};
+use crate::pca::significant;
+use crate::plot::with_commas;
+use crate::session::{Cost, Session};
+use crate::staging::Staging;
+
+const MAX_TABLE_ROWS: usize = 20;
+
+#[derive(Serialize)]
+struct SvdReport {
+    input: String,
+    shape: [u64; 2],
+    singular_values: Vec<f64>,
+    residuals: Vec<f64>,
+    orthogonality: f64,
+    #[serde(flatten)]
+    cost: Cost,
+    written: Vec<String>,
+}
+
+/// Factorises the matrix and delivers the factors.
+pub(crate) fn run(args: &SvdArgs, shared: &Shared, interrupt: &Arc<Interrupt>) -> Outcome<()> {
+    let (x, subject) = matrix(args)?;
+    let session = Session::start(shared, interrupt, &subject)?;
+    let staging = args.out.as_ref().map(|dir| Staging::open(dir, interrupt)).transpose()?;
+    let options = SvdOptions { compute_u: args.vectors, progress: session.progress("svd"), ..SvdOptions::default() };
+    let svd = linalg::svd(&session.cluster, &x, &options).map_err(|e| session.fail(e))?;
+    let written = match staging {
+        Some(staging) => save(&svd, staging, &session)?,
+        None => Vec::new(),
+    };
+    interrupt.check()?;
+    let (rows, cols) = x.shape();
+    let report = SvdReport {
+        input: subject.display().to_string(),
+        shape: [rows, cols],
+        singular_values: svd.s.clone(),
+        residuals: svd.residuals.clone(),
+        orthogonality: svd.orthogonality,
+        cost: session.cost(),
+        written,
+    };
+    output::print(&report, shared.json)
+}
+
+/// Returns the matrix and what to call it.
+fn matrix(args: &SvdArgs) -> Outcome<(Array, PathBuf)> {
+    let chunk_rows = args.chunk_rows.map(|rows| rows as u64);
+    if let Some(path) = &args.file {
+        let x = Input::open(path)?.x;
+        return Ok((chunk_rows.map_or(x.clone(), |rows| x.with_block_rows(rows)), path.clone()));
+    }
+    // clap has made sure that there is a shape where there is no file.
+    let (rows, cols) = args.random.unwrap_or((1, 1));
+    let x = random::uniform(rows, cols, args.seed.unwrap_or(0), chunk_rows);
+    Ok((x, Path::new(&format!("random {rows}x{cols}")).to_owned()))
+}
+
+fn save(svd: &Svd, mut staging: Staging, session: &Session) -> Outcome<Vec<String>> {
+    let fail = |error| session.fail(error);
+    if let Some(u) = &svd.u {
+        let (rows, cols) = u.shape();
+        let mut writer = NpyWriter::create(staging.place("u.npy"), DType::F64, rows, cols)?;
+        for block in u.blocks(&session.cluster).map_err(fail)? {
+            let block = block.map_err(fail)?;
+            writer.write(&block)?;
+            block.check().map_err(fail)?;
+            session.interrupt.check()?;
+        }
+        writer.finish()?;
+    }
+    npy::save_vector(staging.place("s.npy"), &svd.s)?;
+    let (rows, cols) = svd.vt.shape();
+    // nalgebra stores columns, .npy rows: the transpose's columns are the rows.
+    npy::save_matrix(staging.place("vt.npy"), rows, cols, svd.vt.transpose().as_slice())?;
+    Ok(staging.finish()?.iter().map(|path| path.display().to_string()).collect())
+}
+
+impl Report for SvdReport {
+    fn text(&self) -> String {
+        let [rows, cols] = self.shape.map(with_commas);
+        let n_values = self.singular_values.len();
+        let mut text = format!("{}: {rows} x {cols}, {n_values} singular values\n\n", self.input);
+        let mut lines = vec![["number", "singular value", "residual"].map(String::from).to_vec()];
+        for (i, (value, residual)) in self.singular_values.iter().zip(&self.residuals).enumerate().take(MAX_TABLE_ROWS)
+        {
+            lines.push(vec![(i + 1).to_string(), significant(*value), format!("{residual:.1e}")]);
+        }
+        text += &table(&lines);
+        if n_values > MAX_TABLE_ROWS {
+            text += &format!("({} more: --json prints them, --out writes them)\n", n_values - MAX_TABLE_ROWS);
+        }
+        text += &format!("\northogonality of the left vectors: {:.1e}\n", self.orthogonality);
+        text += &self.cost.text();
+        text + &self.written.iter().map(|path| format!("wrote {path}\n")).collect::<String>()
+    }
+}

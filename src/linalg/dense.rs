@@ -1,0 +1,183 @@
+//! Dense kernels on one thread: products, QR, SVD and symmetric eigenvectors of matrices in memory.
+//!
+//! The only file that knows `faer`. What goes in and comes out are nalgebra matrices (column by column) and slices
+//! of rows (row by row, as blocks are stored); both are viewed in place, never copied for the call's sake.
+//!
+//! Always true: one thread (lanes are the parallelism), and every call leaves through [`LeaveAvx`], because faer's
+//! kernels end with the upper halves of the vector registers in use, which makes every plain float loop that runs
+//! afterwards on the same thread about four times slower.
+
+mod factors;
+
+use faer::linalg::matmul;
+use faer::linalg::matmul::triangular::{self, BlockStructure};
+use faer::{Accum, MatMut, MatRef, Par};
+use nalgebra::DMatrix;
+
+use crate::error::{Error, Result};
+
+pub use factors::{Eigh, SmallSvd, eigh, eigh_bytes, qr_bytes, qr_r, qr_thin, svd_bytes, svd_small};
+pub(crate) use factors::{cholesky_r, solve_rows};
+
+/// Adds `rowsᵀ · rows` to the upper triangle of `acc`; below the diagonal `acc` keeps what it holds.
+///
+/// `rows` holds `n_rows × n_cols` values, row by row.
+///
+/// # Errors
+/// [`Error::ShapeMismatch`] when the slice or `acc` is not of that size.
+///
+/// # Examples
+/// ```
+/// use allotment::linalg::gram_upper;
+/// let mut gram = nalgebra::DMatrix::zeros(2, 2);
+/// gram_upper(&[1.0, 2.0, 3.0, 4.0], 2, 2, &mut gram)?;
+/// assert_eq!((gram[(0, 0)], gram[(0, 1)], gram[(1, 1)]), (10.0, 14.0, 20.0));
+/// # Ok::<(), allotment::Error>(())
+/// ```
+pub fn gram_upper(rows: &[f64], n_rows: usize, n_cols: usize, acc: &mut DMatrix<f64>) -> Result<()> {
+    meet("gram", (rows.len(), 1), (n_rows * n_cols, 1), "the slice must hold rows × columns values")?;
+    meet("gram", acc.shape(), (n_cols, n_cols), "the sum must be columns × columns")?;
+    if n_rows == 0 || n_cols == 0 {
+        return Ok(());
+    }
+    let _exit = LeaveAvx;
+    let x = MatRef::from_row_major_slice(rows, n_rows, n_cols);
+    triangular::matmul(
+        as_faer_mut(acc),
+        BlockStructure::TriangularUpper,
+        Accum::Add,
+        x.transpose(),
+        BlockStructure::Rectangular,
+        x,
+        BlockStructure::Rectangular,
+        1.0,
+        Par::Seq,
+    );
+    Ok(())
+}
+
+/// Writes `rows · componentsᵀ` into `out`: `n_rows` rows, one value for each row of `components`.
+///
+/// # Errors
+/// [`Error::ShapeMismatch`] when the sizes do not meet.
+///
+/// # Examples
+/// ```
+/// use allotment::linalg::rows_times_components;
+/// let components = nalgebra::DMatrix::from_row_slice(1, 2, &[1.0, 10.0]);
+/// let mut scores = [0.0; 2];
+/// rows_times_components(&[1.0, 2.0, 3.0, 4.0], 2, &components, &mut scores)?;
+/// assert_eq!(scores, [21.0, 43.0]);
+/// # Ok::<(), allotment::Error>(())
+/// ```
+pub fn rows_times_components(rows: &[f64], n_rows: usize, components: &DMatrix<f64>, out: &mut [f64]) -> Result<()> {
+    let (k, p) = components.shape();
+    meet("matmul", (rows.len(), 1), (n_rows * p, 1), "the rows need as many columns as the components")?;
+    meet("matmul", (out.len(), 1), (n_rows * k, 1), "the output must hold rows × components values")?;
+    let _exit = LeaveAvx;
+    let (x, out) = (MatRef::from_row_major_slice(rows, n_rows, p), MatMut::from_row_major_slice_mut(out, n_rows, k));
+    matmul::matmul(out, Accum::Replace, x, as_faer(components).transpose(), 1.0, Par::Seq);
+    Ok(())
+}
+
+/// Adds `tᵀ · rows` to `acc`, where `t` holds `n_rows × acc.nrows()` values and `rows` `n_rows × acc.ncols()`, both row
+/// by row.
+///
+/// # Errors
+/// [`Error::ShapeMismatch`] when the sizes do not meet.
+pub fn add_transposed_times(t: &[f64], rows: &[f64], n_rows: usize, acc: &mut DMatrix<f64>) -> Result<()> {
+    let (k, p) = acc.shape();
+    meet("matmul", (t.len(), rows.len()), (n_rows * k, n_rows * p), "both sides need the same number of rows")?;
+    let _exit = LeaveAvx;
+    let (t, x) = (MatRef::from_row_major_slice(t, n_rows, k), MatRef::from_row_major_slice(rows, n_rows, p));
+    matmul::matmul(as_faer_mut(acc), Accum::Add, t.transpose(), x, 1.0, Par::Seq);
+    Ok(())
+}
+
+/// Returns `a · b`.
+///
+/// # Errors
+/// [`Error::ShapeMismatch`] when `a` has not as many columns as `b` has rows.
+pub fn gemm(a: &DMatrix<f64>, b: &DMatrix<f64>) -> Result<DMatrix<f64>> {
+    if a.ncols() != b.nrows() {
+        return Err(shapes("matmul", a.shape(), b.shape(), "the left needs as many columns as the right has rows"));
+    }
+    let _exit = LeaveAvx;
+    let mut out = DMatrix::zeros(a.nrows(), b.ncols());
+    matmul::matmul(as_faer_mut(&mut out), Accum::Replace, as_faer(a), as_faer(b), 1.0, Par::Seq);
+    Ok(out)
+}
+
+fn as_faer(a: &DMatrix<f64>) -> MatRef<'_, f64> {
+    MatRef::from_column_major_slice(a.as_slice(), a.nrows(), a.ncols())
+}
+
+fn as_faer_mut(a: &mut DMatrix<f64>) -> MatMut<'_, f64> {
+    let (m, n) = a.shape();
+    MatMut::from_column_major_slice_mut(a.as_mut_slice(), m, n)
+}
+
+fn meet(operation: &'static str, found: (usize, usize), need: (usize, usize), expected: &str) -> Result<()> {
+    if found == need { Ok(()) } else { Err(shapes(operation, found, need, expected)) }
+}
+
+fn shapes(operation: &'static str, left: (usize, usize), right: (usize, usize), expected: &str) -> Error {
+    let wide = |(rows, cols): (usize, usize)| (rows as u64, cols as u64);
+    Error::ShapeMismatch { operation, left: wide(left), right: wide(right), expected: expected.into() }
+}
+
+/// Leaves a call into faer: on drop, also while unwinding, the upper halves of the vector registers are cleared.
+struct LeaveAvx;
+
+impl Drop for LeaveAvx {
+    fn drop(&mut self) {
+        #[cfg(target_arch = "x86_64")]
+        if std::arch::is_x86_feature_detected!("avx") {
+            #[expect(unsafe_code, reason = "calling a function that needs AVX, found a line above, has no safe form")]
+            // SAFETY: AVX was detected on this very CPU, which is all `zero_upper` asks for.
+            unsafe {
+                zero_upper()
+            }
+        }
+    }
+}
+
+/// Clears the upper halves. Out of line, so that the compiler, which takes every vector register to be lost across
+/// a call, can hold nothing in them here.
+#[cfg(target_arch = "x86_64")]
+#[inline(never)]
+#[target_feature(enable = "avx")]
+fn zero_upper() {
+    std::arch::x86_64::_mm256_zeroupper();
+}
+
+#[cfg(test)]
+mod tests;
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod vector_registers {
+    use super::*;
+
+    /// Bit 2 of the processor's own record of register state that differs from zero: the upper halves.
+    #[expect(unsafe_code, reason = "reading the record has no safe form")]
+    fn upper_halves_in_use() -> Option<bool> {
+        let supported =
+            std::arch::is_x86_feature_detected!("xsave") && std::arch::x86_64::__cpuid_count(0xD, 1).eax & 0b100 != 0;
+        // SAFETY: XGETBV exists (xsave) and knows record 1 (CPUID leaf 0xD says so); it reads and changes nothing else.
+        supported.then(|| unsafe { std::arch::x86_64::_xgetbv(1) } & 0b100 != 0)
+    }
+
+    #[test]
+    fn a_product_leaves_the_upper_halves_of_the_vector_registers_clear() {
+        let (a, mut out) = (DMatrix::from_element(64, 64, 1.5), DMatrix::zeros(64, 64));
+        matmul::matmul(as_faer_mut(&mut out), Accum::Replace, as_faer(&a), as_faer(&a), 1.0, Par::Seq);
+        let after_faer_alone = upper_halves_in_use();
+        if after_faer_alone != Some(true) {
+            println!("skipped: on this processor faer leaves the vector registers {after_faer_alone:?}");
+            return;
+        }
+        let product = gemm(&a, &a).unwrap();
+        assert_eq!(upper_halves_in_use(), Some(false));
+        assert_eq!(product, out);
+    }
+}

@@ -1,0 +1,170 @@
+//! The thin SVD of a tall-and-skinny matrix, and how good it is.
+//!
+//! Two passes over the blocks. The first gives R ([`tsqr`]), whose singular values and right singular vectors are those
+//! of the matrix. The second multiplies every block by V Σ⁻¹, which is that block's rows of U, and sums what tells
+//! whether the answer is right: `Aᵀu`, which must be `σ v`, and `UᵀU`, which must be the identity. U itself is never
+//! held: it is an expression, computed a block at a time by whoever asks for it.
+
+use nalgebra::DMatrix;
+
+use super::dense::{self, svd_bytes, svd_small};
+use super::products::{Shifted, tile_bytes, tile_rows};
+use super::tsqr::{columns, tsqr};
+use super::{on_lane, part_of, signs};
+use crate::array::{Array, Block};
+use crate::error::{Error, Result};
+use crate::runtime::{Cluster, Progress};
+
+/// Settings of [`svd`].
+#[derive(Clone, Default)]
+pub struct SvdOptions {
+    /// Whether to give `u`, as an expression that costs nothing until it is computed or saved.
+    pub compute_u: bool,
+    /// Called as blocks finish; both passes count.
+    pub progress: Option<Progress>,
+}
+
+/// A thin SVD `A = U Σ Vᵀ`, and the figures that show it to be right.
+#[derive(Clone, Debug)]
+pub struct Svd {
+    /// Singular values, largest first.
+    pub s: Vec<f64>,
+    /// Right singular vectors, as rows; in each the entry of largest magnitude is positive.
+    pub vt: DMatrix<f64>,
+    /// Left singular vectors, as columns, if asked for. Columns beyond the rank are zero.
+    pub u: Option<Array>,
+    /// How many singular values are above rounding: greater than `max(shape) ε s[0]`.
+    pub rank: usize,
+    /// `‖Aᵀ(A v)/σ − σ v‖ / σ` of each component, from a pass over the data; beyond the rank `‖A v‖ / s[0]`.
+    ///
+    /// Rounding alone gives about `ε (s[0]/σ)²`.
+    pub residuals: Vec<f64>,
+    /// The largest entry of `|UᵀU − I|` over the columns within the rank.
+    pub orthogonality: f64,
+    /// Rows and columns of the matrix.
+    pub shape: (u64, u64),
+}
+
+/// Returns the thin SVD of a matrix that has at least as many rows as columns.
+///
+/// The same input on the same chunk grid gives the same bits on any number of workers.
+///
+/// # Errors
+/// [`Error::Unsupported`] for a matrix that is wider than tall; [`Error::NonFinite`] with the place of a NaN or an
+/// infinity; [`Error::TooBig`] when a columns × columns matrix does not fit the allowance.
+///
+/// # Examples
+/// ```
+/// use allotment::{Cluster, array::Array, linalg::{SvdOptions, svd}};
+/// let cluster = Cluster::builder().allowance("64MiB".parse()?).workers(2).build()?;
+/// let a = Array::from_rows(&[[3.0, 0.0], [0.0, -2.0], [0.0, 0.0]])?;
+/// let found = svd(&cluster, &a, &SvdOptions::default())?;
+/// assert!((found.s[0] - 3.0).abs() < 1e-14 && (found.s[1] - 2.0).abs() < 1e-14);
+/// assert!(found.residuals.iter().all(|r| *r < 1e-14) && found.orthogonality < 1e-14);
+/// # Ok::<(), allotment::Error>(())
+/// ```
+pub fn svd(cluster: &Cluster, a: &Array, options: &SvdOptions) -> Result<Svd> {
+    let (shape, n) = (a.shape(), columns(a, "svd")?);
+    if shape.0 < shape.1 {
+        return Err(wider_than_tall(shape));
+    }
+    let r = tsqr(cluster, a, part_of(&options.progress, 0, 2))?;
+    let small = on_lane(cluster, "svd of R", svd_bytes(n, n) + (n * n * 8) as u64, move || svd_small(&r))?;
+    let (s, mut vt) = (small.s, small.vt);
+    signs::fix_rows(&mut vt);
+    let rank = rank_of(&s, shape);
+    let scaled = scaled_components(&vt, &s, rank);
+    let sums = pass_over_u(cluster, a, scaled.clone(), part_of(&options.progress, 1, 2))?;
+    let u = options.compute_u.then(|| left_vectors(a, scaled, rank)).transpose()?;
+    let residuals = residuals(&sums, &vt, &s, rank);
+    Ok(Svd { residuals, orthogonality: sums.orthogonality(rank), s, vt, u, rank, shape })
+}
+
+/// What the second pass sums.
+struct Sums {
+    /// Uᵀ A, one row for each component.
+    ut_a: DMatrix<f64>,
+    /// UᵀU, upper triangle.
+    ut_u: DMatrix<f64>,
+}
+
+impl Sums {
+    fn of_block(block: &Block, scaled: &DMatrix<f64>) -> Result<Self> {
+        let (k, n) = scaled.shape();
+        let mut sums = Sums { ut_a: DMatrix::zeros(k, n), ut_u: DMatrix::zeros(k, k) };
+        let mut u = vec![0.0; tile_rows(n).min(block.rows()) * k];
+        Shifted::new(block, &[]).for_each_tile(tile_rows(n), |_, tile| {
+            let rows = tile.len() / n;
+            let u = &mut u[..rows * k];
+            dense::rows_times_components(tile, rows, scaled, u)?;
+            dense::add_transposed_times(u, tile, rows, &mut sums.ut_a)?;
+            dense::gram_upper(u, rows, k, &mut sums.ut_u)
+        })?;
+        Ok(sums)
+    }
+
+    fn combine(mut self, other: Self) -> Self {
+        self.ut_a += other.ut_a;
+        self.ut_u += other.ut_u;
+        self
+    }
+
+    fn orthogonality(&self, rank: usize) -> f64 {
+        let off = |i: usize, j: usize| (self.ut_u[(i, j)] - if i == j { 1.0 } else { 0.0 }).abs();
+        (0..rank).flat_map(|j| (0..=j).map(move |i| (i, j))).map(|(i, j)| off(i, j)).fold(0.0, f64::max)
+    }
+}
+
+/// Returns what the second pass holds for a block besides the block itself.
+fn sums_bytes(n: usize) -> u64 {
+    // Two partials being joined, U's rows of a tile, and the tile where it has to be widened.
+    4 * (n * n * 8) as u64 + 2 * tile_bytes(n)
+}
+
+fn pass_over_u(cluster: &Cluster, a: &Array, scaled: DMatrix<f64>, progress: Option<Progress>) -> Result<Sums> {
+    let n = scaled.nrows();
+    let none = || Sums { ut_a: DMatrix::zeros(n, n), ut_u: DMatrix::zeros(n, n) };
+    let sums = a.reduce_blocks(
+        cluster,
+        "svd check",
+        sums_bytes(n),
+        move |block, _, _| Sums::of_block(block, &scaled),
+        |left, right| Ok(left.combine(right)),
+        progress,
+    )?;
+    Ok(sums.unwrap_or_else(none))
+}
+
+/// Returns how many singular values stand out of the rounding, by the rule of NumPy and MATLAB.
+fn rank_of(s: &[f64], shape: (u64, u64)) -> usize {
+    let noise = shape.0.max(shape.1) as f64 * f64::EPSILON * s.first().copied().unwrap_or(0.0);
+    s.iter().take_while(|&&value| value > noise).count()
+}
+
+/// Returns Σ⁻¹Vᵀ; rows beyond the rank are divided by the largest singular value, as theirs say nothing.
+fn scaled_components(vt: &DMatrix<f64>, s: &[f64], rank: usize) -> DMatrix<f64> {
+    // A zero matrix has rank 0, and dividing by one leaves its zero products zero.
+    let largest = s.first().copied().filter(|&value| value > 0.0).unwrap_or(1.0);
+    DMatrix::from_fn(vt.nrows(), vt.ncols(), |j, i| vt[(j, i)] / if j < rank { s[j] } else { largest })
+}
+
+fn residuals(sums: &Sums, vt: &DMatrix<f64>, s: &[f64], rank: usize) -> Vec<f64> {
+    let within = |j: usize| (sums.ut_a.row(j) - vt.row(j) * s[j]).norm() / s[j];
+    let beyond = |j: usize| sums.ut_u[(j, j)].sqrt();
+    (0..s.len()).map(|j| if j < rank { within(j) } else { beyond(j) }).collect()
+}
+
+/// Returns U = A V Σ⁻¹ as an expression.
+fn left_vectors(a: &Array, mut scaled: DMatrix<f64>, rank: usize) -> Result<Array> {
+    let n = scaled.nrows();
+    scaled.rows_mut(rank, n - rank).fill(0.0);
+    a.matmul(&scaled.transpose())
+}
+
+fn wider_than_tall((rows, cols): (u64, u64)) -> Error {
+    Error::Unsupported {
+        what: format!("svd of a matrix that is wider than tall ({rows} × {cols})").into(),
+        instead: "factor its transpose, which has the same singular values with u and v exchanged, or select columns"
+            .into(),
+    }
+}

@@ -1,0 +1,47 @@
+//! Ctrl-C ends a long run soon, with code 130, and leaves nothing.
+
+use std::io::{BufRead, BufReader, Read};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::ground::Ground;
+
+/// Starts a run of many minutes, waits until it works, signals it, and checks how it ends.
+fn ends_tidily(more: &[&str], signal: Signal) {
+    let ground = Ground::new();
+    let out = ground.path("out");
+    let base = ["svd", "--random", "400000000x50", "--chunk-rows", "2000", "--vectors", "--out", &out];
+    let mut child = ground.command(&[&base[..], more].concat()).spawn().expect("the program starts");
+    let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
+    let mut line = String::new();
+    stderr.read_line(&mut line).expect("the first line of progress");
+    assert!(line.contains("svd: "), "{line}");
+
+    kill_process(Pid::from_child(&child), signal).expect("the program runs");
+    let signalled = Instant::now();
+    let mut rest = String::new();
+    stderr.read_to_string(&mut rest).expect("the program prints UTF-8");
+    let status = child.wait().expect("it ends");
+    // A block of 2000 rows takes milliseconds; ten seconds leave room for a loaded machine.
+    assert!(signalled.elapsed() < Duration::from_secs(10), "it took {:?}", signalled.elapsed());
+    assert_eq!(status.code(), Some(130), "{rest}");
+    assert_eq!(rest.lines().filter(|line| line.starts_with("error: interrupted")).count(), 1, "{rest}");
+    assert_eq!(ground.files("."), Vec::<String>::new());
+    ground.assert_spool_empty();
+}
+
+#[test]
+fn ctrl_c_ends_a_run_on_lanes() {
+    ends_tidily(&["--workers", "2"], Signal::INT);
+}
+
+#[test]
+fn ctrl_c_ends_a_run_on_the_callers_thread() {
+    ends_tidily(&["--scheduler", "serial"], Signal::INT);
+}
+
+#[test]
+fn a_polite_request_to_end_is_obeyed_as_well() {
+    ends_tidily(&["--workers", "2"], Signal::TERM);
+}
