@@ -331,6 +331,24 @@ fn a_file_that_changes_between_blocks_is_noticed() {
 }
 
 #[test]
+fn an_opened_file_reduces_on_a_cluster_in_blocks_that_fit() {
+    use crate::array::Over;
+    let cells = open("bench-data/neurons10k_csr_u16.h5ad").expect("sound");
+    // 16 MiB hold a good part of the rows: the planned blocks are several.
+    let allowance = crate::ByteSize(16 << 20);
+    let cluster = crate::Cluster::builder().workers(2).allowance(allowance).build().expect("a small cluster");
+    assert_eq!(cells.x.sum(&cluster, Over::Whole).expect("sound"), [1597698.0]);
+    let by_column = cells.x.sum(&cluster, Over::EachColumn).expect("sound");
+    let weighted: f64 = by_column.iter().enumerate().map(|(col, sum)| (1.0 + col as f64) * sum).sum();
+    assert_eq!(weighted, 756504563.0);
+    let dense = open("bench-data/pbmc68k_reduced.h5ad").expect("sound").x;
+    let by_row = dense.sum(&cluster, Over::EachRow).expect("sound");
+    let weighted: f64 = by_row.iter().enumerate().map(|(row, sum)| (1.0 + row as f64) * sum).sum();
+    // 535,500 additions in float64 whose partial sums stay below 10^6: 10^6 * 2^-53 each, and their walk is random.
+    assert!((weighted - 124194.10137061146).abs() < 1e-6, "{weighted}");
+}
+
+#[test]
 fn one_source_is_read_by_several_lanes_at_once() {
     let source = source(&fixture(MATRICES[0]), "good/csr_lzf").expect("sound");
     std::thread::scope(|scope| {
