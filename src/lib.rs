@@ -12,4 +12,8 @@ mod sync;
 
 pub use bytes::ByteSize;
 pub use error::{Error, Result};
-pub use runtime::{Blocks, Cluster, TaskContext};
+pub use runtime::{
+    AsCompleted, Blocks, Chaos, Cluster, ClusterBuilder, Full, Future, FutureState, Inputs, Progress, Reservation,
+    RestartPolicy, Scheduler, Shared, ShutdownReport, Snapshot, Task, TaskContext, Waited, WorkerSnapshot, blocking,
+    task_context,
+};

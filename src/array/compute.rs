@@ -133,7 +133,6 @@ impl Array {
     }
 
     /// Plans a run, and makes the function that a task calls with its block's number.
-    #[expect(clippy::type_complexity, reason = "the function's type is what a run is")]
     fn run<T>(
         &self,
         cluster: &Cluster,
@@ -188,11 +187,12 @@ impl Iterator for BlockIter {
     type Item = Result<Block>;
 
     fn next(&mut self) -> Option<Result<Block>> {
-        if self.ready.is_empty() && self.next < self.plan.tasks {
-            if let Err(error) = self.compute_ahead() {
-                self.next = self.plan.tasks;
-                return Some(Err(error));
-            }
+        if self.ready.is_empty()
+            && self.next < self.plan.tasks
+            && let Err(error) = self.compute_ahead()
+        {
+            self.next = self.plan.tasks;
+            return Some(Err(error));
         }
         self.ready.pop_front().map(Ok)
     }

@@ -104,7 +104,7 @@ impl Cuts {
     pub fn within(&self, range: Range<u64>) -> Cuts {
         let runs = self.overlapping(range.clone());
         match self {
-            Cuts::Even { step, .. } if range.start % step == 0 => Cuts::even(range.end - range.start, *step),
+            Cuts::Even { step, .. } if range.start.is_multiple_of(*step) => Cuts::even(range.end - range.start, *step),
             _ => {
                 let ends = runs.map(|run| self.run(run).end.min(range.end) - range.start);
                 Cuts::At(std::iter::once(0).chain(ends).collect())

@@ -109,11 +109,7 @@ impl Kernel {
     /// # Errors
     ///
     /// [`Error::BadArgument`] when the values are not floats, [`Error::ShapeMismatch`] when the factors are too few.
-    #[expect(
-        clippy::useless_conversion,
-        clippy::unnecessary_cast,
-        reason = "one of the two float types is f64 already"
-    )]
+    #[expect(clippy::useless_conversion, reason = "one of the two float types is f64 already")]
     pub fn apply(&self, block: &mut Block, row_offset: u64) -> Result<()> {
         let values = block.values_mut();
         match self {
@@ -173,7 +169,7 @@ fn row_sums(block: &mut Block) -> Result<Vec<f64>> {
     }))
 }
 
-#[expect(clippy::useless_conversion, clippy::unnecessary_cast, reason = "one of the two float types is f64 already")]
+#[expect(clippy::useless_conversion, reason = "one of the two float types is f64 already")]
 fn scale_rows(block: &mut Block, factors: &[f64]) -> Result<()> {
     let ends = row_ends(block);
     let mut start = 0;
@@ -185,7 +181,7 @@ fn scale_rows(block: &mut Block, factors: &[f64]) -> Result<()> {
     Ok(())
 }
 
-#[expect(clippy::useless_conversion, clippy::unnecessary_cast, reason = "one of the two float types is f64 already")]
+#[expect(clippy::useless_conversion, reason = "one of the two float types is f64 already")]
 fn scale_cols(block: &mut Block, factors: &[f64]) -> Result<()> {
     let cols = block.cols();
     if factors.len() != cols {

@@ -9,7 +9,7 @@ use super::values::{Values, with_values};
 use super::{Block, CsrBlock, DenseBlock};
 
 /// Rows that are converted to `f64` at once.
-const TILE_ROWS: usize = 64;
+const TILE_ROWS: usize = 256;
 
 /// The right side of a product, laid out for it.
 #[derive(Debug)]

@@ -24,9 +24,13 @@ mod expr;
 mod grid;
 mod kernels;
 mod matmul;
+mod moments;
 mod ops;
+#[cfg(test)]
+mod oracle;
 mod plan;
 pub mod random;
+mod reduce;
 mod select;
 mod source;
 mod values;
@@ -39,6 +43,7 @@ pub use expr::{BlockInfo, BlockMap};
 pub use grid::{Cuts, Grid};
 pub use kernels::Kernel;
 pub use plan::{Plan, Working};
+pub use reduce::{Over, Statistic};
 pub use select::Columns;
 pub use source::Source;
 pub use values::{Buffer, Values};
@@ -54,11 +59,11 @@ use expr::Expr;
 /// # Examples
 ///
 /// ```
-/// use allotment::{Cluster, array::Array};
+/// use allotment::{Cluster, array::{Array, Over}};
 /// let cluster = Cluster::builder().allowance("64MiB".parse()?).workers(2).build()?;
 /// let counts = Array::from_rows(&[[1.0, 0.0], [3.0, 4.0], [0.0, 0.0]])?;
 /// let logs = counts.log1p();                       // nothing is computed yet
-/// assert_eq!(logs.compute(&cluster)?.to_vec::<f64>()[0], 2f64.ln());
+/// assert_eq!(logs.nnz(&cluster, Over::EachColumn)?, [2.0, 1.0]);
 /// # Ok::<(), allotment::Error>(())
 /// ```
 #[derive(Clone, Debug)]

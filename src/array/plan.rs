@@ -109,13 +109,6 @@ struct Need {
     read: u64,
 }
 
-/// What one worker has to give.
-struct Room {
-    allowance: u64,
-    /// An equal share for each lane of a worker: more would leave lanes idle.
-    per_lane: u64,
-}
-
 impl Array {
     /// Returns what computing the array on a cluster will take, without computing anything.
     ///
@@ -134,10 +127,10 @@ impl Array {
     pub fn plan_for(&self, cluster: &Cluster, name: &str, working: impl Into<Working>) -> Result<Plan> {
         let (allowance, working) = (cluster.allowance(), working.into());
         let lanes = (cluster.lanes() / cluster.workers().max(1)).max(1) as u64;
-        let room = Room { allowance, per_lane: allowance / lanes };
         let cuts = match &self.cuts {
             Some(cuts) => cuts.clone(),
-            None => self.choose_cuts(working, &room)?,
+            // More than an equal share for each lane of a worker would leave lanes idle.
+            None => self.choose_cuts(working, allowance / lanes)?,
         };
         let need = self.need_of_blocks(&cuts, working)?;
         if need.peak > allowance {
@@ -172,7 +165,7 @@ impl Array {
     }
 
     /// Cuts the rows into blocks of a good size that fit: a multiple of the storage chunks where that is possible.
-    fn choose_cuts(&self, working: Working, room: &Room) -> Result<Cuts> {
+    fn choose_cuts(&self, working: Working, per_lane: u64) -> Result<Cuts> {
         let rows = self.rows();
         if rows == 0 {
             return Ok(Cuts::even(0, 1));
@@ -191,7 +184,7 @@ impl Array {
             let cuts = Cuts::even(rows, step);
             let need = self.need_of_blocks(&cuts, working)?.peak;
             // The last choice may take the whole worker; whether it does fit is for the caller to say.
-            if need <= room.per_lane || step == 1 {
+            if need <= per_lane || step == 1 {
                 return Ok(cuts);
             }
             step = aligned(step / 2, storage);
@@ -254,7 +247,7 @@ impl Array {
             Expr::Memory(block) => begin(block.nnz_of_rows(rows), 0, true),
             Expr::Chunks(chunks, cuts) => {
                 let runs = cuts.overlapping(rows.clone());
-                let mapped = runs.len() <= 1 && runs.clone().all(|i| cuts.run(i) == rows);
+                let mapped = runs.len() == 1 && cuts.run(runs.start) == rows;
                 let need = begin(chunks[runs].iter().map(|chunk| chunk.nnz() as u64).sum(), 0, true);
                 if mapped { Need { held: 0, peak: 0, ..need } } else { need }
             }

@@ -143,28 +143,34 @@ impl Selection {
         DenseBlock { rows: block.rows, cols: self.len(), values }
     }
 
+    /// Returns where in `targets` the places of a column stand.
+    fn places(&self, col: u32) -> Range<usize> {
+        self.starts[col as usize]..self.starts[col as usize + 1]
+    }
+
     /// Counts first, so that exactly what is kept is allocated.
     fn of_csr(&self, block: &CsrBlock) -> CsrBlock {
-        let targets = |col: u32| &self.targets[self.starts[col as usize]..self.starts[col as usize + 1]];
-        let nnz: usize = block.indices.iter().map(|col| targets(*col).len()).sum();
+        let nnz: usize = block.indices.iter().map(|col| self.places(*col).len()).sum();
         let mut indptr = Vec::with_capacity(block.rows + 1);
-        let mut indices: Vec<u32> = Vec::with_capacity(nnz);
         indptr.push(0u64);
+        // Which entry goes to which column, row by row.
+        let mut pairs: Vec<(u32, usize)> = Vec::new();
+        let mut indices: Vec<u32> = Vec::with_capacity(nnz);
+        let columns = &block.indices[..];
         let values = map_values!(&block.values, buffer => {
-            let mut kept = Vec::with_capacity(nnz);
-            let mut pairs = Vec::new();
+            let (buffer, mut kept) = (&buffer[..], Vec::with_capacity(nnz));
             for row in 0..block.rows {
-                let entries = || block.row(row).flat_map(|e| targets(block.indices[e]).iter().map(move |to| (*to, e)));
-                if self.ascending {
-                    indices.extend(entries().map(|(to, _)| to));
-                    kept.extend(entries().map(|(_, entry)| buffer[entry]));
-                } else {
-                    pairs.clear();
-                    pairs.extend(entries());
-                    pairs.sort_unstable();
-                    indices.extend(pairs.iter().map(|(to, _)| *to));
-                    kept.extend(pairs.iter().map(|(_, entry)| buffer[*entry]));
+                pairs.clear();
+                for entry in block.row(row) {
+                    for target in self.places(columns[entry]) {
+                        pairs.push((self.targets[target], entry));
+                    }
                 }
+                if !self.ascending {
+                    pairs.sort_unstable();
+                }
+                indices.extend(pairs.iter().map(|(column, _)| *column));
+                kept.extend(pairs.iter().map(|(_, entry)| buffer[*entry]));
                 indptr.push(indices.len() as u64);
             }
             kept.into()

@@ -1,9 +1,7 @@
 //! Annotated data: the matrix of cells × genes, what is known of each cell (obs), and of each gene (var).
 
-use std::sync::Arc;
-
 use super::Frame;
-use crate::array::Source;
+use crate::array::Array;
 use crate::error::{Error, Result};
 
 /// A matrix of cells × genes with a row of `obs` for each cell and a row of `var` for each gene.
@@ -12,7 +10,7 @@ use crate::error::{Error, Result};
 #[derive(Clone, Debug)]
 pub struct AnnData {
     /// The matrix: cells are rows, genes are columns.
-    pub x: Arc<dyn Source>,
+    pub x: Array,
     /// What is known of each cell.
     pub obs: Frame,
     /// What is known of each gene.
@@ -24,7 +22,7 @@ impl AnnData {
     ///
     /// # Errors
     /// `ShapeMismatch` when the frames' lengths are not the matrix' rows and columns.
-    pub fn new(x: Arc<dyn Source>, obs: Frame, var: Frame) -> Result<Self> {
+    pub fn new(x: Array, obs: Frame, var: Frame) -> Result<Self> {
         if x.shape() == (obs.len(), var.len()) {
             return Ok(AnnData { x, obs, var });
         }

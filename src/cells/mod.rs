@@ -1,7 +1,12 @@
-//! Single-cell data: a matrix of cells × genes, and what is known of each cell and each gene.
+//! Single-cell data, a matrix of cells × genes and what is known of each cell and each gene, and operations on it:
+//! expressions, products and reductions of arrays, with scanpy's names and numbers.
+//!
+//! Rows are cells, columns are genes. Everything here is built on [`Array`](crate::array::Array) and knows no file.
 
 mod anndata;
 mod frame;
+mod normalize;
 
 pub use anndata::AnnData;
 pub use frame::{Categories, Column, Frame, FrameReader};
+pub use normalize::{log1p, normalize_total};

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::array::{Block, Source};
 use crate::bytes::ByteSize;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::runtime::{Blocks, Cluster, TaskContext};
 
 /// Runs the function as a task and returns what it returns.
@@ -98,4 +98,40 @@ impl Sums {
             assert!((x - y).abs() <= 1e-10 * y.abs().max(1.0), "{what}: {found:?} but {expected:?}");
         }
     }
+}
+
+/// A stream of damages: the same for the same seed, so that a failure's number replays it.
+pub(crate) struct Damage(u64);
+
+impl Damage {
+    pub(crate) fn seeded(seed: u64) -> Self {
+        Damage(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5851_f42d_4c95_7f2d)
+    }
+
+    /// Returns a number below `n`.
+    pub(crate) fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        ((self.0 >> 33) as usize) % n
+    }
+
+    /// Damages one to three places: a flipped bit, another byte, or a run that reads as a huge or a zero length.
+    pub(crate) fn apply(&mut self, bytes: &mut [u8]) {
+        for _ in 0..=self.below(3) {
+            let at = self.below(bytes.len());
+            let run = &mut bytes[at..];
+            match self.below(5) {
+                0 | 1 => run[0] ^= 1 << self.below(8),
+                2 => run[0] = self.below(256) as u8,
+                3 => run.iter_mut().take(1 + self.below(8)).for_each(|byte| *byte = 0xff),
+                _ => run.iter_mut().take(1 + self.below(8)).for_each(|byte| *byte = 0),
+            }
+        }
+    }
+}
+
+/// Asserts that an error is one that a damaged file may give: typed, one line, and naming the file.
+pub(crate) fn assert_names_the_file(error: &Error, file: &str, what: &str) {
+    let typed = matches!(error, Error::BadInput { .. } | Error::Unsupported { .. } | Error::Io { .. });
+    let text = error.to_string();
+    assert!(typed && text.contains(file) && !text.contains('\n'), "{what}: {text}");
 }

@@ -100,7 +100,7 @@ pub fn pca(cluster: &Cluster, x: &Array, options: &PcaOptions) -> Result<Pca> {
     let what = || format!("pca: covariance of {p} columns (select fewer columns, such as the variable genes)");
     check_fits(cluster, pca_bytes(p, options.components), what)?;
     let moments = moments(cluster, x, p, part_of(&options.progress, 0, 2))?;
-    let Moments { n, mean, m2 } = moments;
+    let (mean, Moments { n, m2, .. }) = (moments.mean(), moments);
     let total: f64 = m2.diagonal().sum();
     let (k, bytes) = (options.components, eigh_bytes(p, options.components));
     // `eigh` reads the lower triangle.

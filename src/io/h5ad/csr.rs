@@ -46,7 +46,7 @@ impl CsrSource {
         let part = |name: &str| {
             let path = format!("{place}/{name}");
             match file.find(&path)? {
-                Some(Node::Dataset(dataset)) if dataset.ndim() == 1 => Ok(dataset),
+                Some(Node::Dataset(dataset)) if dataset.ndim() == 1 => Ok(*dataset),
                 Some(_) => Err(file.input().bad(&path, "a vector", "something else")),
                 None => Err(file.input().bad(place, format!("a vector '{name}'"), "none of that name")),
             }
@@ -280,8 +280,8 @@ fn sort_rows<T: Copy>(
 ) -> std::result::Result<(), usize> {
     let (mut end, mut start) = (0, 0);
     let mut row: Vec<(u32, T)> = Vec::new();
-    for at in 1..indptr.len() {
-        let stop = indptr[at] as usize;
+    for (row_number, offset) in indptr.iter_mut().skip(1).enumerate() {
+        let stop = *offset as usize;
         row.clear();
         row.extend(indices[start..stop].iter().copied().zip(values[start..stop].iter().copied()));
         // Stable: values at one place are added in the order in which they are stored.
@@ -289,14 +289,14 @@ fn sort_rows<T: Copy>(
         let first = end;
         for &(index, value) in &row {
             if end > first && indices[end - 1] == index {
-                values[end - 1] = add(values[end - 1], value).ok_or(at - 1)?;
+                values[end - 1] = add(values[end - 1], value).ok_or(row_number)?;
             } else {
                 (indices[end], values[end]) = (index, value);
                 end += 1;
             }
         }
         start = stop;
-        indptr[at] = end as u64;
+        *offset = end as u64;
     }
     indices.truncate(end);
     values.truncate(end);

@@ -90,7 +90,7 @@ impl File {
             return guarded(&self.input, path, || self.file.group(path)).map(|group| Some(Node::Group(group)));
         }
         if datasets.iter().any(|known| known == name) {
-            return self.dataset(path).map(|dataset| Some(Node::Dataset(dataset)));
+            return self.dataset(path).map(|dataset| Some(Node::Dataset(Box::new(dataset))));
         }
         Ok(None)
     }
@@ -202,7 +202,7 @@ pub(super) fn scratch_bytes(dataset: &Dataset, dtype: DType) -> u64 {
 /// What a path in the file leads to.
 pub(super) enum Node {
     Group(Group),
-    Dataset(Dataset),
+    Dataset(Box<Dataset>),
 }
 
 /// Returns the most bytes that the data of this file can have, and a little for files that hold next to nothing.

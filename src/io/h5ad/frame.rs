@@ -90,7 +90,7 @@ impl FrameReader for GroupFrame {
         let place = format!("{}/{name}", self.place);
         let column = match file.find(&place)? {
             Some(Node::Dataset(values)) => match self.legacy_categories(&file, name)? {
-                Some(names) => categories(&file, &place, &values, names, false)?,
+                Some((names, ordered)) => categories(&file, &place, &values, names, ordered)?,
                 None => read_vector(&file, &values, &place)?,
             },
             Some(group) => read_group(&file, &place, &group)?,
@@ -104,14 +104,18 @@ impl FrameReader for GroupFrame {
 
 impl GroupFrame {
     /// Reads the names that a column of codes of AnnData 0.7 refers to.
-    fn legacy_categories(&self, file: &File, name: &str) -> Result<Option<Vec<String>>> {
+    fn legacy_categories(&self, file: &File, name: &str) -> Result<Option<(Vec<String>, bool)>> {
         let parent = format!("{}/__categories", self.place);
         if file.find(&parent)?.is_none() {
             return Ok(None);
         }
         let place = format!("{parent}/{name}");
         match file.find(&place)? {
-            Some(Node::Dataset(names)) => texts(file, &names, &place).map(Some),
+            Some(Node::Dataset(names)) => {
+                let texts = texts(file, &names, &place)?;
+                let ordered = is_ordered(file, &Node::Dataset(names), &place)?;
+                Ok(Some((texts, ordered)))
+            }
             _ => Ok(None),
         }
     }
@@ -127,7 +131,7 @@ impl GroupFrame {
 /// Opens a data set that must be there.
 fn dataset(file: &File, place: &str) -> Result<Dataset> {
     match file.find(place)? {
-        Some(Node::Dataset(dataset)) => Ok(dataset),
+        Some(Node::Dataset(dataset)) => Ok(*dataset),
         Some(Node::Group(_)) => Err(file.input().bad(place, "a data set", "a group")),
         None => Err(file.input().bad(place, "a data set", "nothing of that name")),
     }
@@ -143,8 +147,7 @@ fn read_group(file: &File, place: &str, group: &Node) -> Result<Column> {
     match encoding.as_str() {
         "categorical" => {
             let ((codes, codes_place), (names, names_place)) = (part("codes")?, part("categories")?);
-            let ordered = file.attribute(group, place, "ordered")?;
-            let ordered = ordered.is_some_and(|ordered| ordered.raw_data.first().is_some_and(|&byte| byte != 0));
+            let ordered = is_ordered(file, group, place)?;
             let names = texts(file, &names, &names_place)?;
             categories(file, &codes_place, &codes, names, ordered)
         }
@@ -159,6 +162,12 @@ fn read_group(file: &File, place: &str, group: &Node) -> Result<Column> {
         }
         _ => Err(file.input().unsupported(format!("{place}: a column of type {encoding:?}"), "read another column")),
     }
+}
+
+/// Returns whether the categories of this group or data set are said to be ordered.
+fn is_ordered(file: &File, node: &Node, place: &str) -> Result<bool> {
+    let ordered = file.attribute(node, place, "ordered")?;
+    Ok(ordered.is_some_and(|ordered| ordered.raw_data.first().is_some_and(|&byte| byte != 0)))
 }
 
 fn masked(mut column: Column, mask: &[Flag]) -> Column {

@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 use super::Description;
 use super::input::Input;
-use crate::array::Source;
+use crate::array::{Array, Source};
 use crate::cells::{AnnData, Frame};
 use crate::error::{Error, Result};
 use csr::CsrSource;
@@ -46,14 +46,14 @@ use file::{File, Node};
 /// use allotment::io::h5ad;
 /// let cells = h5ad::open("bench-data/pbmc68k_reduced.h5ad")?;
 /// assert_eq!((cells.n_obs(), cells.n_vars()), (700, 765));
-/// assert_eq!(cells.obs.column("bulk_labels")?.text(1).as_deref(), Some("CD14+ Monocyte"));
+/// assert_eq!(cells.obs.column("bulk_labels")?.text(0).as_deref(), Some("CD14+ Monocyte"));
 /// # Ok::<(), allotment::Error>(())
 /// ```
 pub fn open(path: impl AsRef<Path>) -> Result<AnnData> {
     let file = File::open(&Input::open(path.as_ref())?)?;
-    let (x, _) = matrix(&file, "X")?;
+    let x = matrix(&file, "X")?.source;
     let (obs, var) = (frame(&file, "obs")?, frame(&file, "var")?);
-    AnnData::new(x, obs, var).map_err(|error| match error {
+    AnnData::new(Array::from_source(x), obs, var).map_err(|error| match error {
         Error::ShapeMismatch { left, right, .. } => {
             file.input().bad("X", format!("shape {right:?}, the lengths of obs and var"), format!("{left:?}"))
         }
@@ -65,16 +65,16 @@ pub fn open(path: impl AsRef<Path>) -> Result<AnnData> {
 ///
 /// # Errors
 /// As [`open`].
-pub fn open_matrix(path: impl AsRef<Path>, place: &str) -> Result<Arc<dyn Source>> {
+pub fn open_matrix(path: impl AsRef<Path>, place: &str) -> Result<Array> {
     let file = File::open(&Input::open(path.as_ref())?)?;
-    matrix(&file, place.trim_matches('/')).map(|(source, _)| source)
+    matrix(&file, place.trim_matches('/')).map(|matrix| Array::from_source(matrix.source))
 }
 
 /// Describes an `.h5ad` file, reading only headers.
 pub(super) fn describe(path: &Path) -> Result<Description> {
     let cells = open(path)?;
     let file = File::open(&Input::open(path)?)?;
-    let (_, chunks) = matrix(&file, "X")?;
+    let x = matrix(&file, "X")?;
     let layers = match file.find("layers")? {
         Some(Node::Group(_)) => {
             let (groups, datasets) = file.members("layers")?;
@@ -82,18 +82,25 @@ pub(super) fn describe(path: &Path) -> Result<Description> {
         }
         _ => Vec::new(),
     };
-    let described = Description::new("h5ad", &*cells.x, chunks, file.input().len());
+    let described = Description::new("h5ad", &*x.source, x.chunks, file.input().len());
     let (obs_columns, var_columns) = (cells.obs.columns().to_vec(), cells.var.columns().to_vec());
     Ok(Description { obs_columns, var_columns, layers, ..described })
 }
 
-/// Opens the matrix at `place`, and returns how its values are chunked in the file.
-fn matrix(file: &File, place: &str) -> Result<(Arc<dyn Source>, Option<Vec<u64>>)> {
+/// A matrix of the file.
+struct Matrix {
+    source: Arc<dyn Source>,
+    /// How its values are chunked in the file.
+    chunks: Option<Vec<u64>>,
+}
+
+/// Opens the matrix at `place`.
+fn matrix(file: &File, place: &str) -> Result<Matrix> {
     let wide = |dims: Vec<u32>| dims.into_iter().map(u64::from).collect();
     let group = match file.find(place)? {
         Some(Node::Dataset(dataset)) => {
             let chunks = dataset.chunks().map(wide);
-            return Ok((Arc::new(DenseSource::open(file, place, dataset)?), chunks));
+            return Ok(Matrix { source: Arc::new(DenseSource::open(file, place, *dataset)?), chunks });
         }
         Some(group) => group,
         None => return Err(missing(file, place)),
@@ -108,7 +115,7 @@ fn matrix(file: &File, place: &str) -> Result<(Arc<dyn Source>, Option<Vec<u64>>
         "csr_matrix" | "csr" => {
             let source = CsrSource::open(file, place, sparse_shape(file, &group, place)?)?;
             let chunks = source.chunks().map(wide);
-            Ok((Arc::new(source), chunks))
+            Ok(Matrix { source: Arc::new(source), chunks })
         }
         "csc_matrix" | "csc" => {
             let instead = "convert it in Python: adata.X = adata.X.tocsr(); adata.write_h5ad(..)";

@@ -44,6 +44,17 @@ pub struct SmallSvd {
 /// assert!((r[(0, 0)] - 5.0).abs() < 1e-15 && r[(1, 0)] == 0.0);
 /// ```
 pub fn qr_r(mut a: DMatrix<f64>) -> DMatrix<f64> {
+    let (rows, n) = (a.nrows().min(a.ncols()), a.ncols());
+    let kept: Vec<usize> = (0..n).filter(|&j| a.column(j).iter().any(|value| *value != 0.0)).collect();
+    if kept.len() < n {
+        // Zero columns, which would send the others the slow way below, stay out of it.
+        let r = qr_r(a.select_columns(&kept));
+        let mut whole = DMatrix::zeros(rows, n);
+        for (column, &j) in r.column_iter().zip(&kept) {
+            whole.column_mut(j).rows_mut(0, r.nrows()).copy_from(&column);
+        }
+        return whole;
+    }
     let exponent = scale_to_safe_range(&mut a);
     let mut r = match qr_in_place(&a) {
         Some((factored, _)) => upper_trapezoid(&factored),

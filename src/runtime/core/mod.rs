@@ -14,6 +14,7 @@
 mod admission;
 mod lifecycle;
 mod placement;
+mod queries;
 pub(crate) mod restart;
 #[cfg(test)]
 mod sim;
@@ -30,6 +31,7 @@ use placement::Queue;
 use restart::{Deaths, RestartPolicy};
 use table::{Entry, State, Table};
 
+pub(crate) use queries::WorkerView;
 pub(crate) use table::TaskId;
 pub(crate) use waiting::WaitStep;
 

@@ -1,0 +1,342 @@
+//! Work over numbered blocks: the engine under arrays, `map_reduce` and the folds of `batched_map`.
+//!
+//! ```text
+//!   block      0   1   2   3   4   5   6
+//!   level 1    └─┬─┘   └─┬─┘   └─┬─┘   │       a pair is joined, left with right, by whoever ends its second half
+//!   level 2      └───┬───┘       └──┬──┘
+//!   level 3          └──────┬───────┘
+//! ```
+//!
+//! A few runner tasks, two per lane, take the blocks in order; each asks for admission again per block, so priorities,
+//! memory and other work have their say in between. Results are joined pairwise in a fixed tree over the block numbers.
+//!
+//! Always true: the shape of the tree depends on the number of blocks alone, so the bits do not depend on workers, order
+//! or scheduler; at most O(lanes + log blocks) partials are alive; a block whose lane is lost is run again; of several
+//! failures the one of the lowest block is reported.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::cluster::Cluster;
+use super::future::{Cells, Future};
+use super::hub::{Work, lock};
+use super::task::{Control, Job, Outcome, Task, TaskContext, caught, task_context};
+use crate::bytes::ByteSize;
+use crate::error::{Error, Result};
+
+/// Told `(done, total)` as blocks finish, from the lanes.
+pub type Progress = Arc<dyn Fn(usize, usize) + Send + Sync>;
+
+/// A run over `n` blocks, numbered from 0.
+///
+/// # Examples
+///
+/// ```
+/// use allotment::{Blocks, Cluster};
+/// let cluster = Cluster::builder().workers(2).build()?;
+/// let blocks = Blocks { n: 10, ..Blocks::named("squares") };
+/// let sum = cluster.reduce_blocks(&blocks, |i, _| Ok(i * i), |a, b| Ok(a + b))?;
+/// assert_eq!(sum, Some(285));
+/// # Ok::<(), allotment::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Blocks {
+    /// The tasks' name.
+    pub name: Arc<str>,
+    /// How many blocks there are.
+    pub n: usize,
+    /// The most anonymous bytes that one block's task will hold.
+    pub projected_bytes: u64,
+    /// Called as blocks finish.
+    pub progress: Option<Progress>,
+}
+
+impl Blocks {
+    /// Returns a run of no blocks, to be filled in.
+    pub fn named(name: impl Into<Arc<str>>) -> Self {
+        Blocks { name: name.into(), n: 0, projected_bytes: 0, progress: None }
+    }
+}
+
+impl std::fmt::Debug for Blocks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Blocks { name, n, projected_bytes, .. } = self;
+        write!(f, "Blocks({name:?}, n: {n}, projected_bytes: {projected_bytes})")
+    }
+}
+
+/// How often a block is run again whose lane was lost.
+const RETRIES: u32 = 3;
+
+impl Cluster {
+    /// Runs `map` on every block number and returns the results in block order.
+    ///
+    /// # Errors
+    ///
+    /// That of the lowest block that failed; [`Error::TooBig`] when `projected_bytes` can never be granted; those of
+    /// [`Future::wait`].
+    pub fn map_blocks<T, M>(&self, blocks: &Blocks, map: M) -> Result<Vec<T>>
+    where
+        T: Send + 'static,
+        M: Fn(usize, &TaskContext) -> Result<T> + Send + Sync + 'static,
+    {
+        let slots: Vec<Option<T>> = (0..blocks.n).map(|_| None).collect();
+        let slots = Arc::new(Mutex::new(slots));
+        let sink = slots.clone();
+        let work = move |block: usize, context: &TaskContext| {
+            let value = map(block, context)?;
+            lock(&sink)[block] = Some(value);
+            Ok(())
+        };
+        let take = move || lock(&slots).drain(..).flatten().collect();
+        self.run_blocks(blocks, work, take)?.wait()
+    }
+
+    /// Runs `map` on every block number and joins the partials in a fixed tree over the block order: the same bits for any
+    /// number of lanes. `None` for no blocks.
+    ///
+    /// # Errors
+    ///
+    /// As [`map_blocks`](Self::map_blocks).
+    pub fn reduce_blocks<P, M, C>(&self, blocks: &Blocks, map: M, combine: C) -> Result<Option<P>>
+    where
+        P: Send + 'static,
+        M: Fn(usize, &TaskContext) -> Result<P> + Send + Sync + 'static,
+        C: Fn(P, P) -> Result<P> + Send + Sync + 'static,
+    {
+        self.start_reduce_blocks(blocks, map, combine)?.wait()
+    }
+
+    /// [`reduce_blocks`](Self::reduce_blocks) as a future, to be awaited or given to other tasks.
+    ///
+    /// # Errors
+    ///
+    /// As [`submit_task`](Self::submit_task).
+    pub fn start_reduce_blocks<P, M, C>(&self, blocks: &Blocks, map: M, combine: C) -> Result<Future<Option<P>>>
+    where
+        P: Send + 'static,
+        M: Fn(usize, &TaskContext) -> Result<P> + Send + Sync + 'static,
+        C: Fn(P, P) -> Result<P> + Send + Sync + 'static,
+    {
+        let tree = Arc::new(Tree { n: blocks.n, nodes: Mutex::new(HashMap::new()) });
+        let sink = tree.clone();
+        let work = move |block: usize, context: &TaskContext| {
+            let partial = map(block, context)?;
+            sink.put(block, partial, &combine)
+        };
+        self.run_blocks(blocks, work, move || tree.root())
+    }
+
+    /// Starts the runners, and the task that takes the result when they have ended.
+    fn run_blocks<R, M>(&self, blocks: &Blocks, work: M, take: impl FnOnce() -> R + Send + 'static) -> Result<Future<R>>
+    where
+        R: Send + 'static,
+        M: Fn(usize, &TaskContext) -> Result<()> + Send + Sync + 'static,
+    {
+        let task = Task::named(blocks.name.clone()).projected(ByteSize(blocks.projected_bytes)).retries(RETRIES);
+        let run = Arc::new(Shared {
+            blocks: blocks.clone(),
+            work,
+            next: AtomicUsize::new(0),
+            done: AtomicUsize::new(0),
+            failure: Mutex::new(None),
+            parent: task_context(),
+        });
+        let n_runners = blocks.n.min((2 * self.lanes()).max(16));
+        let mut runners = Vec::with_capacity(n_runners);
+        for _ in 0..n_runners {
+            let cells = Cells::one(self.hub(), &task.name);
+            runners.push(Future::new(cells.clone(), 0));
+            let job: Work = Arc::new(Runner { cells, run: run.clone(), claimed: Mutex::new(None) });
+            self.hub().submit(&job, &task, &[])?;
+        }
+        let finish = move |_| match lock(&run.failure).take() {
+            Some((_, error)) => Err(error),
+            None => Ok(take()),
+        };
+        let name = Task::named(blocks.name.clone());
+        self.submit_fallible(name, runners, finish)
+    }
+}
+
+/// What the runners of one run share.
+struct Shared<M> {
+    blocks: Blocks,
+    work: M,
+    next: AtomicUsize,
+    done: AtomicUsize,
+    failure: Mutex<Option<(usize, Error)>>,
+    /// The task that started the run, if one did: its cancellation is the run's.
+    parent: Option<TaskContext>,
+}
+
+impl<M> Shared<M>
+where
+    M: Fn(usize, &TaskContext) -> Result<()> + Send + Sync,
+{
+    /// Takes the next block, unless one before it has failed.
+    fn claim(&self) -> Option<usize> {
+        if lock(&self.failure).is_some() {
+            return None;
+        }
+        let block = self.next.fetch_add(1, Ordering::Relaxed);
+        (block < self.blocks.n).then_some(block)
+    }
+
+    fn run(&self, block: usize) {
+        let result = match task_context() {
+            Some(context) => caught(&self.blocks.name, Some(block as u64), || {
+                self.parent.as_ref().map_or(Ok(()), TaskContext::check)?;
+                context.check()?;
+                (self.work)(block, &context)
+            }),
+            None => Err(Error::ClusterDown { cause: "a block ran outside of a task".into() }),
+        };
+        match result.and_then(|result| result) {
+            Ok(()) => {
+                let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
+                if let Some(progress) = &self.blocks.progress {
+                    // A progress bar that panics must not cost the result.
+                    drop(caught(&self.blocks.name, None, || progress(done, self.blocks.n)));
+                }
+            }
+            Err(error) => self.fail(block, error),
+        }
+    }
+
+    fn fail(&self, block: usize, error: Error) {
+        let mut failure = lock(&self.failure);
+        if failure.as_ref().is_none_or(|(lowest, _)| block < *lowest) {
+            *failure = Some((block, error));
+        }
+    }
+}
+
+struct Runner<M> {
+    cells: Arc<Cells<()>>,
+    run: Arc<Shared<M>>,
+    /// The block that this runner is at; still there at the next attempt when the lane was lost.
+    claimed: Mutex<Option<usize>>,
+}
+
+impl<M> Job for Runner<M>
+where
+    M: Fn(usize, &TaskContext) -> Result<()> + Send + Sync + 'static,
+{
+    fn run(&self, _name: &Arc<str>) -> Outcome {
+        if self.cells.control.is_stopped() {
+            return Outcome::Done;
+        }
+        let again = lock(&self.claimed).take();
+        if let Some(block) = again.or_else(|| self.run.claim()) {
+            *lock(&self.claimed) = Some(block);
+            self.run.run(block);
+            *lock(&self.claimed) = None;
+            return Outcome::Again;
+        }
+        self.cells.answer(0, Ok(()));
+        Outcome::Done
+    }
+
+    fn fail(&self, error: &Error) {
+        if !self.cells.cell(0).is_answered() {
+            self.run.fail(usize::MAX, error.clone());
+        }
+        self.cells.fail(error);
+    }
+
+    fn control(&self) -> &Control {
+        &self.cells.control
+    }
+}
+
+/// The fixed tree: partials that wait for their other half, by level and place.
+struct Tree<P> {
+    n: usize,
+    nodes: Mutex<HashMap<(u32, usize), P>>,
+}
+
+impl<P> Tree<P> {
+    /// Puts a block's partial and joins upward as far as other halves are there.
+    fn put(&self, block: usize, partial: P, combine: &impl Fn(P, P) -> Result<P>) -> Result<()> {
+        let (mut level, mut place, mut value) = (0, block, partial);
+        while (1usize << level) < self.n {
+            let sibling = place ^ 1;
+            if sibling << level < self.n {
+                let mut nodes = lock(&self.nodes);
+                let Some(other) = nodes.remove(&(level, sibling)) else {
+                    nodes.insert((level, place), value);
+                    return Ok(());
+                };
+                drop(nodes);
+                value = if sibling < place { combine(other, value)? } else { combine(value, other)? };
+            }
+            (level, place) = (level + 1, place / 2);
+        }
+        lock(&self.nodes).insert((level, 0), value);
+        Ok(())
+    }
+
+    fn root(&self) -> Option<P> {
+        lock(&self.nodes).drain().map(|(_, value)| value).next()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::Scheduler;
+
+    /// Writes down the order of joins.
+    fn shape(cluster: &Cluster, n: usize) -> Option<String> {
+        let blocks = Blocks { n, ..Blocks::named("shape") };
+        let join = |a: String, b: String| Ok(format!("({a}{b})"));
+        cluster.reduce_blocks(&blocks, |i, _| Ok(i.to_string()), join).expect("joins")
+    }
+
+    #[test]
+    fn the_tree_has_one_shape_for_any_number_of_workers() {
+        let serial = Cluster::builder().scheduler(Scheduler::Serial).build().expect("a cluster");
+        assert_eq!(shape(&serial, 7).as_deref(), Some("(((01)(23))((45)6))"));
+        for workers in [1, 2, 5] {
+            let cluster = Cluster::builder().workers(workers).build().expect("a cluster");
+            for n in [0, 1, 2, 3, 7, 64, 100] {
+                assert_eq!(shape(&cluster, n), shape(&serial, n), "{n} blocks on {workers} workers");
+            }
+        }
+    }
+
+    #[test]
+    fn the_lowest_block_that_fails_is_reported() {
+        let cluster = Cluster::builder().workers(3).build().expect("a cluster");
+        let blocks = Blocks { n: 50, ..Blocks::named("odd") };
+        for _ in 0..20 {
+            let failed = cluster.map_blocks(&blocks, |i, _| {
+                if i >= 7 { Err(Error::bad_argument("test", "i", i, "small")) } else { Ok(i) }
+            });
+            assert!(matches!(&failed, Err(Error::BadArgument { found, .. }) if &**found == "7"), "{failed:?}");
+        }
+    }
+
+    #[test]
+    fn a_block_whose_lane_dies_is_run_again() {
+        let cluster = Cluster::builder().workers(2).build().expect("a cluster");
+        cluster.chaos().kill_lanes(2);
+        let blocks = Blocks { n: 100, ..Blocks::named("kept") };
+        let sum = cluster.reduce_blocks(&blocks, |i, _| Ok(i), |a, b| Ok(a + b)).expect("nothing is lost");
+        assert_eq!(sum, Some(4950));
+        assert_eq!(cluster.snapshot().restarts, 2);
+    }
+
+    #[test]
+    fn blocks_may_be_run_from_inside_a_task() {
+        let cluster = Cluster::builder().workers(1).build().expect("a cluster");
+        let inner = cluster.clone();
+        let nested = cluster.submit(move || {
+            let blocks = Blocks { n: 20, ..Blocks::named("inner") };
+            inner.reduce_blocks(&blocks, |i, _| Ok(i), |a, b| Ok(a + b))
+        });
+        assert_eq!(nested.expect("taken").wait().expect("ran").expect("summed"), Some(190));
+    }
+}

@@ -1,0 +1,168 @@
+//! The kinds of work a lane runs: a closure once, a closure that may run again, a pack of items.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::future::Cells;
+use super::hub::lock;
+use super::task::{Control, Job, Outcome, caught, discard};
+use crate::error::{Error, Result};
+
+/// A closure that runs once. What it gives is a result, so that a kernel's own error becomes the future's.
+pub(crate) struct Once<T, F> {
+    pub(crate) cells: Arc<Cells<T>>,
+    pub(crate) code: Mutex<Option<F>>,
+}
+
+impl<T, F> Once<T, F> {
+    pub(crate) fn new(cells: &Arc<Cells<T>>, code: F) -> Arc<Self> {
+        Arc::new(Once { cells: cells.clone(), code: Mutex::new(Some(code)) })
+    }
+
+    /// Takes the closure back from a job that was refused.
+    pub(crate) fn take(&self) -> Option<F> {
+        lock(&self.code).take()
+    }
+}
+
+impl<T, F> Job for Once<T, F>
+where
+    T: Send + 'static,
+    F: FnOnce() -> Result<T> + Send + 'static,
+{
+    fn run(&self, name: &Arc<str>) -> Outcome {
+        // Nothing there: an earlier attempt took it, and that attempt's fate is the answer.
+        let Some(code) = self.take() else { return Outcome::Done };
+        if self.control().is_stopped() {
+            discard(code);
+        } else {
+            self.cells.answer(0, caught(name, None, code).and_then(|result| result));
+        }
+        Outcome::Done
+    }
+
+    fn fail(&self, error: &Error) {
+        discard(self.take());
+        self.cells.fail(error);
+    }
+
+    fn control(&self) -> &Control {
+        &self.cells.control
+    }
+}
+
+/// A closure that may run again: after a panic, or when its lane is lost, as often as its retries allow.
+pub(crate) struct Repeat<T, F> {
+    pub(crate) cells: Arc<Cells<T>>,
+    pub(crate) code: F,
+}
+
+impl<T, F> Job for Repeat<T, F>
+where
+    T: Send + 'static,
+    F: Fn() -> T + Send + Sync + 'static,
+{
+    fn run(&self, name: &Arc<str>) -> Outcome {
+        if self.control().is_stopped() {
+            return Outcome::Done;
+        }
+        match caught(name, None, || (self.code)()) {
+            Ok(value) => {
+                self.cells.answer(0, Ok(value));
+                Outcome::Done
+            }
+            Err(error) => Outcome::Failed(error),
+        }
+    }
+
+    fn fail(&self, error: &Error) {
+        self.cells.fail(error);
+    }
+
+    fn control(&self) -> &Control {
+        &self.cells.control
+    }
+}
+
+/// A pack of items, each with its own future. After [`TURN`] it goes back into the queue with what is left, so that one
+/// slow pack neither holds up the others nor a task of higher priority.
+pub(crate) struct Pack<A, T, F> {
+    pub(crate) cells: Arc<Cells<T>>,
+    pub(crate) code: Arc<F>,
+    /// What is left to do, and how many were begun.
+    pub(crate) items: Mutex<(std::vec::IntoIter<A>, usize)>,
+}
+
+/// How long a pack runs before others have their turn.
+const TURN: Duration = Duration::from_millis(1);
+
+impl<A, T, F> Pack<A, T, F> {
+    fn next(&self) -> Option<(usize, A)> {
+        let mut left = lock(&self.items);
+        let item = left.0.next()?;
+        left.1 += 1;
+        Some((left.1 - 1, item))
+    }
+
+    fn is_empty(&self) -> bool {
+        lock(&self.items).0.len() == 0
+    }
+}
+
+impl<A, T, F> Pack<A, T, F>
+where
+    T: Send + 'static,
+{
+    /// Answers an item that an attempt before this one began and did not finish: its lane was lost.
+    fn answer_lost(&self, name: &Arc<str>) {
+        let begun = lock(&self.items).1;
+        if begun > 0 && !self.cells.cell(begun - 1).is_answered() {
+            let cause = "its lane was lost while it ran".into();
+            let lost = Error::WorkerLost { task: name.clone(), worker: 0, cause, attempts: 1 };
+            self.cells.answer(begun - 1, Err(lost));
+        }
+    }
+}
+
+impl<A, T, F> Job for Pack<A, T, F>
+where
+    A: Send + 'static,
+    T: Send + 'static,
+    F: Fn(A) -> T + Send + Sync + 'static,
+{
+    fn run(&self, name: &Arc<str>) -> Outcome {
+        self.answer_lost(name);
+        let start = Instant::now();
+        // The clock is read rarely while items are quick, each time once they are not.
+        let (mut stride, mut until_look) = (1u32, 1u32);
+        while let Some((index, item)) = self.next() {
+            if self.control().is_stopped() || self.cells.cell(index).is_answered() {
+                discard(item);
+                continue;
+            }
+            let code = &self.code;
+            self.cells.answer(index, caught(name, self.cells.item(index), move || code(item)));
+            until_look -= 1;
+            if until_look == 0 {
+                let elapsed = start.elapsed();
+                if elapsed >= TURN {
+                    return if self.is_empty() { Outcome::Done } else { Outcome::Again };
+                }
+                stride = if elapsed < TURN / 16 { (stride * 2).min(32) } else { 1 };
+                until_look = stride;
+            }
+        }
+        Outcome::Done
+    }
+
+    fn fail(&self, error: &Error) {
+        while let Some((_, item)) = self.next() {
+            discard(item);
+        }
+        self.cells.fail(error);
+    }
+
+    fn control(&self) -> &Control {
+        &self.cells.control
+    }
+}

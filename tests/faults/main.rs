@@ -1,0 +1,16 @@
+//! The fault and abuse list: one file per item, each proving what must happen and printing its figure.
+//!
+//! A line `fault NN: ..` is what a run of this test reports. Cases that may end a process run in a child: this very
+//! test binary, started again for one test with its case in the environment.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+mod common;
+
+mod n22_truncated;
+mod n23_damaged;
+mod n24_disk_full;
+mod n25_file_size_limit;
+mod n26_directory_gone;
+mod n27_file_systems;
+mod n28_killed;
+mod n29_many_chunks;

@@ -1,0 +1,186 @@
+//! PCA of known spectra, every layout, and bad input.
+
+use allotment::array::{Array, BlockKind, DType};
+use allotment::linalg::{Pca, PcaOptions, pca};
+use allotment::{Cluster, Error};
+use nalgebra::DMatrix;
+
+use super::{close, cluster, noise, to_matrix, with_spectrum};
+
+fn options(components: usize) -> PcaOptions {
+    PcaOptions { components, ..Default::default() }
+}
+
+/// The same by the textbook: centre, SVD of the whole.
+fn naive(x: &DMatrix<f64>) -> (Vec<f64>, DMatrix<f64>) {
+    let mut centred = x.clone();
+    for mut column in centred.column_iter_mut() {
+        let mean = column.mean();
+        column.add_scalar_mut(-mean);
+    }
+    let svd = centred.svd(false, true);
+    let variances = svd.singular_values.iter().map(|s| s * s / (x.nrows() as f64 - 1.0)).collect();
+    (variances, svd.v_t.unwrap())
+}
+
+fn scores_of(cluster: &Cluster, found: &Pca) -> DMatrix<f64> {
+    to_matrix(cluster, &found.scores)
+}
+
+#[test]
+fn components_scores_and_variances_equal_the_naive_ones_in_every_layout() {
+    let cluster = cluster(2);
+    // Small integers with many zeros, so that every dtype holds the same matrix exactly.
+    let x = noise(203, 7, 1).map(|v| (v * 20.0).round().max(0.0));
+    let (variances, vt) = naive(&x);
+    let dense = Array::from_nalgebra(&x);
+    let layouts = [
+        dense.clone(),
+        dense.astype(DType::F32),
+        dense.astype(DType::U8),
+        dense.to_csr().unwrap(),
+        dense.astype(DType::U16).to_csr().unwrap(),
+    ];
+    for (i, layout) in layouts.iter().enumerate() {
+        for rows in [203, 40, 3] {
+            let found = pca(&cluster, &layout.clone().with_block_rows(rows), &options(4)).unwrap();
+            assert!(close(&found.explained_variance, &variances[..4], 1e-13), "layout {i}, {rows} rows a block");
+            let scores = scores_of(&cluster, &found);
+            for j in 0..4 {
+                // Vectors are good to ε over the relative gap between variances, a few percent here.
+                assert!((found.components.row(j).dot(&vt.row(j)).abs() - 1.0).abs() < 1e-12);
+                let row = found.components.row(j);
+                assert!(row[row.iamax_full().1] > 0.0, "the largest entry is positive");
+                let variance = scores.column(j).norm_squared() / 202.0;
+                assert!((variance / variances[j] - 1.0).abs() < 1e-12 && scores.column(j).mean().abs() < 1e-12);
+            }
+            assert!(found.residuals.iter().all(|&residual| residual < 1e-13), "{:?}", found.residuals);
+            assert_eq!(found.n_samples, 203);
+        }
+    }
+}
+
+#[test]
+fn ratios_and_noise_account_for_all_variance() {
+    let (cluster, x) = (cluster(2), noise(100, 6, 2));
+    let (variances, _) = naive(&x);
+    let total: f64 = variances.iter().sum();
+    for k in [1, 4, 6] {
+        let found = pca(&cluster, &Array::from_nalgebra(&x), &options(k)).unwrap();
+        let ratios: Vec<f64> = variances[..k].iter().map(|v| v / total).collect();
+        assert!(close(&found.explained_variance_ratio, &ratios, 1e-13));
+        let left: f64 = variances[k..].iter().sum();
+        let expected = if k == 6 { 0.0 } else { left / (6 - k) as f64 };
+        assert!((found.noise_variance - expected).abs() < 1e-15, "k = {k}");
+    }
+    let population = PcaOptions { ddof: 0, ..options(2) };
+    let found = pca(&cluster, &Array::from_nalgebra(&x), &population).unwrap();
+    let expected: Vec<f64> = variances[..2].iter().map(|v| v * 99.0 / 100.0).collect();
+    assert!(close(&found.explained_variance, &expected, 1e-13), "1/n instead of 1/(n − 1)");
+}
+
+#[test]
+fn a_mean_a_million_times_the_deviation_costs_no_digits() {
+    let (cluster, x) = (cluster(2), with_spectrum(300, &[3.0, 2.0, 1.0, 0.5], 3));
+    let (variances, _) = naive(&x);
+    // Rounding x + 2^20 to f64 moves values by 2^-33, which is 1e-9 of the smallest deviation (0.5 / √300).
+    let far = Array::from_nalgebra(&x.add_scalar(2f64.powi(20))).with_block_rows(64);
+    for array in [far.clone(), far.to_csr().unwrap()] {
+        let found = pca(&cluster, &array, &options(4)).unwrap();
+        assert!(close(&found.explained_variance, &variances, 1e-7), "{:?} {variances:?}", found.explained_variance);
+        let scores = scores_of(&cluster, &found);
+        assert!((scores.column(0).norm_squared() / 299.0 / variances[0] - 1.0).abs() < 1e-7);
+        assert!(found.residuals.iter().all(|&residual| residual < 1e-13), "{:?}", found.residuals);
+    }
+}
+
+#[test]
+fn any_number_of_workers_gives_the_same_bits() {
+    let x = allotment::array::random::normal(3000, 20, 11, 101);
+    let run = |workers| {
+        let cluster = cluster(workers);
+        let found = pca(&cluster, &x, &options(5)).unwrap();
+        let scores = scores_of(&cluster, &found);
+        (found.components, found.explained_variance, found.residuals, scores)
+    };
+    let first = run(1);
+    assert!([2, 5].into_iter().all(|workers| run(workers) == first));
+}
+
+#[test]
+fn transform_gives_the_scores_again_and_inverse_transform_the_rows() {
+    let (cluster, x) = (cluster(2), noise(120, 5, 4).add_scalar(3.0));
+    let array = Array::from_nalgebra(&x).with_block_rows(50);
+    let found = pca(&cluster, &array, &options(5)).unwrap();
+    let scores = to_matrix(&cluster, &found.transform(&array).unwrap());
+    // Values of a few units, products of five of them.
+    assert!((&scores - scores_of(&cluster, &found)).amax() < 1e-14);
+    let back = to_matrix(&cluster, &found.inverse_transform(&found.scores).unwrap());
+    assert!((back - x).amax() < 1e-14);
+    let narrow = Array::from_nalgebra(&noise(3, 4, 5));
+    assert!(matches!(found.transform(&narrow), Err(Error::ShapeMismatch { .. })));
+    assert!(matches!(found.inverse_transform(&narrow), Err(Error::ShapeMismatch { .. })));
+}
+
+#[test]
+fn constant_columns_and_constant_matrices_have_no_variance_there() {
+    let (cluster, mut x) = (cluster(2), noise(50, 4, 6));
+    x.column_mut(1).fill(7.25);
+    let found = pca(&cluster, &Array::from_nalgebra(&x), &options(4)).unwrap();
+    assert!(found.explained_variance[3] < 1e-15 && found.components.row(0)[1].abs() < 1e-14);
+    assert!(found.residuals.iter().all(|&residual| residual < 1e-13), "{:?}", found.residuals);
+    for kind in [BlockKind::Dense, BlockKind::Csr] {
+        let zeros = Array::zeros(10, 3, DType::U8, kind).unwrap();
+        let found = pca(&cluster, &zeros, &options(2)).unwrap();
+        assert_eq!((found.explained_variance, found.explained_variance_ratio), (vec![0.0; 2], vec![0.0; 2]));
+        assert_eq!((found.residuals, found.noise_variance), (vec![0.0; 2], 0.0));
+    }
+}
+
+#[test]
+fn more_columns_than_rows_are_fine() {
+    let (cluster, x) = (cluster(2), noise(6, 40, 7));
+    let found = pca(&cluster, &Array::from_nalgebra(&x).with_block_rows(4), &options(6)).unwrap();
+    let (variances, _) = naive(&x);
+    assert!(close(&found.explained_variance[..5], &variances[..5], 1e-12));
+    assert!(found.explained_variance[5] < 1e-15, "six rows span five directions");
+}
+
+#[test]
+fn requests_without_an_answer_are_refused_with_numbers() {
+    let cluster = cluster(2);
+    let run = |x: &DMatrix<f64>, options: PcaOptions| {
+        pca(&cluster, &Array::from_nalgebra(x), &options).unwrap_err().to_string()
+    };
+    for rows in [0, 1] {
+        let error = run(&DMatrix::zeros(rows, 3), options(1));
+        assert!(error.contains(&format!("rows is {rows}")) && error.contains("at least 2"), "{error}");
+    }
+    let error = run(&noise(20, 3, 8), options(4));
+    assert!(error.contains("components is 4") && error.contains("20 rows") && error.contains("3 columns"), "{error}");
+    assert!(run(&noise(20, 3, 8), options(0)).contains("1 to 3"));
+    assert!(run(&noise(20, 3, 8), PcaOptions { ddof: 20, ..options(1) }).contains("ddof is 20"));
+    let wide = Array::zeros(10, 60_000, DType::F32, BlockKind::Csr).unwrap();
+    let error = pca(&cluster, &wide, &options(5)).unwrap_err();
+    assert!(matches!(error, Error::TooBig { .. }) && error.to_string().contains("select fewer columns"), "{error}");
+}
+
+#[test]
+fn a_nan_is_refused_with_its_row_and_column_and_so_is_what_overflows() {
+    let cluster = cluster(2);
+    for kind in [BlockKind::Dense, BlockKind::Csr] {
+        for (bad, row) in [(f64::NAN, 250), (f64::INFINITY, 7)] {
+            let mut x = noise(300, 5, 9);
+            x[(row, 4)] = bad;
+            x[(299, 0)] = bad;
+            let array = Array::from_nalgebra(&x).with_block_rows(100);
+            let array = if kind == BlockKind::Csr { array.to_csr().unwrap() } else { array };
+            let error = pca(&cluster, &array, &options(2)).unwrap_err();
+            assert!(matches!(error, Error::NonFinite { row: r, col: 4, .. } if r == row as u64), "{error}");
+        }
+    }
+    let mut x = noise(300, 5, 9);
+    x[(3, 2)] = 1e200;
+    let error = pca(&cluster, &Array::from_nalgebra(&x), &options(2)).unwrap_err().to_string();
+    assert!(error.contains("too large in column 2"), "{error}");
+}

@@ -1,0 +1,124 @@
+//! SVD of known spectra, odd shapes and bad input.
+
+use std::sync::{Arc, Mutex};
+
+use allotment::Error;
+use allotment::array::{Array, BlockKind, DType, random};
+use allotment::linalg::{SvdOptions, svd, tsqr};
+use nalgebra::DMatrix;
+
+use super::{cluster, noise, to_matrix, with_spectrum};
+
+#[test]
+fn a_known_spectrum_is_found_with_vectors_that_multiply_back() {
+    let (cluster, spectrum) = (cluster(2), [100.0, 10.0, 3.0, 2.9999, 0.1]);
+    let a = with_spectrum(331, &spectrum, 1);
+    for kind in [BlockKind::Dense, BlockKind::Csr] {
+        let array = Array::from_nalgebra(&a).with_block_rows(50);
+        let array = if kind == BlockKind::Csr { array.to_csr().unwrap() } else { array };
+        let options = SvdOptions { compute_u: true, ..Default::default() };
+        let found = svd(&cluster, &array, &options).unwrap();
+        // Each singular value to a few ε of the largest.
+        assert!(found.s.iter().zip(spectrum).all(|(f, e)| (f - e).abs() < 1e-13 * 100.0), "{:?}", found.s);
+        let u = to_matrix(&cluster, found.u.as_ref().unwrap());
+        let back = &u * DMatrix::from_diagonal(&found.s.clone().into()) * &found.vt;
+        assert!((back - &a).amax() < 1e-13 * 100.0);
+        // U = A V Σ⁻¹ is orthogonal to ε s₀/σ, 1000 ε here; and what is reported is what is there.
+        let true_orthogonality = (u.transpose() * &u - DMatrix::identity(5, 5)).amax();
+        assert!(true_orthogonality < 1e-11 && found.orthogonality < 1e-11);
+        // Rounding alone gives ε (s₀/σ)².
+        let bound = |j: usize| 1e-14 * (spectrum[0] / spectrum[j]).powi(2);
+        assert!((0..5).all(|j| found.residuals[j] < bound(j)), "{:?}", found.residuals);
+        assert_eq!((found.rank, found.shape), (5, (331, 5)));
+    }
+}
+
+#[test]
+fn the_residuals_notice_an_error_of_one_part_in_a_billion() {
+    // U from one matrix, checked against another that differs a little: what svd sums, written out.
+    let (cluster, a) = (cluster(1), noise(200, 3, 2));
+    let found = svd(&cluster, &Array::from_nalgebra(&a), &SvdOptions::default()).unwrap();
+    let other = &a + noise(200, 3, 3) * 1e-9;
+    let (v, s) = (found.vt.row(0).transpose(), found.s[0]);
+    let residual = (other.transpose() * (&other * &v) / s - &v * s).norm() / s;
+    assert!(residual > 1e-11 && found.residuals[0] < 1e-14, "{residual:e} {:?}", found.residuals);
+}
+
+#[test]
+fn any_number_of_workers_gives_the_same_bits() {
+    let array = random::uniform(5000, 30, 7, 171);
+    let options = SvdOptions { compute_u: true, ..Default::default() };
+    let first = svd(&cluster(1), &array, &options).unwrap();
+    for workers in [2, 5] {
+        let other = svd(&cluster(workers), &array, &options).unwrap();
+        assert_eq!((&first.s, &first.vt, &first.residuals), (&other.s, &other.vt, &other.residuals));
+        assert_eq!(first.orthogonality.to_bits(), other.orthogonality.to_bits());
+    }
+}
+
+#[test]
+fn rank_deficient_and_zero_matrices_have_an_svd() {
+    let (cluster, mut a) = (cluster(2), noise(300, 6, 4));
+    let double = a.column(0) * 2.0;
+    a.set_column(4, &double);
+    a.column_mut(2).fill(0.0);
+    let options = SvdOptions { compute_u: true, ..Default::default() };
+    let found = svd(&cluster, &Array::from_nalgebra(&a).with_block_rows(64), &options).unwrap();
+    assert_eq!(found.rank, 4);
+    assert!(found.orthogonality < 1e-13 && found.residuals.iter().all(|&r| r < 1e-13), "{found:?}");
+    let u = to_matrix(&cluster, found.u.as_ref().unwrap());
+    assert!((u * DMatrix::from_diagonal(&found.s.into()) * found.vt - &a).amax() < 1e-13);
+
+    let zero = Array::zeros(20, 3, DType::F64, BlockKind::Csr).unwrap();
+    let found = svd(&cluster, &zero, &options).unwrap();
+    assert_eq!((found.s, found.rank, found.residuals), (vec![0.0; 3], 0, vec![0.0; 3]));
+    assert_eq!((found.orthogonality, to_matrix(&cluster, &found.u.unwrap()).amax()), (0.0, 0.0));
+}
+
+#[test]
+fn one_row_one_column_and_no_column_are_fine() {
+    let cluster = cluster(2);
+    let one = svd(&cluster, &Array::from_rows(&[[-3.0]]).unwrap(), &SvdOptions::default()).unwrap();
+    assert_eq!((one.s, one.vt[(0, 0)]), (vec![3.0], 1.0));
+    let column = svd(&cluster, &Array::from_nalgebra(&noise(100, 1, 5)), &SvdOptions::default()).unwrap();
+    assert!((column.s[0] - noise(100, 1, 5).norm()).abs() < 1e-14);
+    for rows in [0, 4] {
+        let none = Array::zeros(rows, 0, DType::F64, BlockKind::Dense).unwrap();
+        let found = svd(&cluster, &none, &SvdOptions { compute_u: true, ..Default::default() }).unwrap();
+        assert_eq!((found.s.len(), found.vt.shape(), found.u.unwrap().shape()), (0, (0, 0), (rows, 0)));
+    }
+}
+
+#[test]
+fn tsqr_of_a_wide_matrix_has_as_many_rows_as_the_matrix() {
+    let a = noise(4, 9, 6);
+    let r = tsqr(&cluster(2), &Array::from_nalgebra(&a).with_block_rows(3), None).unwrap();
+    assert_eq!(r.shape(), (4, 9));
+    assert!((r.transpose() * &r - a.transpose() * &a).amax() < 1e-14);
+}
+
+#[test]
+fn what_cannot_be_done_is_refused_with_what_to_do_instead() {
+    let cluster = cluster(2);
+    let wide = svd(&cluster, &Array::from_nalgebra(&noise(3, 5, 7)), &SvdOptions::default()).unwrap_err();
+    assert!(wide.to_string().contains("3 × 5") && wide.to_string().contains("transpose"), "{wide}");
+    let large = random::uniform(100_000, 20_000, 1, None);
+    let error = svd(&cluster, &large, &SvdOptions::default()).unwrap_err();
+    assert!(matches!(error, Error::TooBig { .. }) && error.to_string().contains("20000 columns"), "{error}");
+    let mut a = noise(500, 4, 8);
+    a[(321, 3)] = f64::NEG_INFINITY;
+    let array = Array::from_nalgebra(&a).with_block_rows(100);
+    let error = svd(&cluster, &array, &SvdOptions::default()).unwrap_err();
+    assert!(matches!(error, Error::NonFinite { row: 321, col: 3, .. }), "{error}");
+}
+
+#[test]
+fn progress_runs_once_through_both_passes() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let told = seen.clone();
+    let progress: allotment::runtime::Progress = Arc::new(move |done, total| told.lock().unwrap().push((done, total)));
+    let options = SvdOptions { progress: Some(progress), ..Default::default() };
+    svd(&cluster(1), &random::uniform(40, 2, 1, 10), &options).unwrap();
+    let expected: Vec<_> = (1..=8).map(|done| (done, 8)).collect();
+    assert_eq!(*seen.lock().unwrap(), expected);
+}

@@ -1,0 +1,43 @@
+"""Prints tests/linalg/reference.rs: what scikit-learn and NumPy find for the published matrices.
+
+Usage: python tests/python/linalg_reference.py ../shared/data/dense > tests/linalg/reference.rs
+Needs numpy and scikit-learn.
+"""
+
+import sys
+
+import numpy as np
+import sklearn
+from sklearn.decomposition import PCA
+
+CASES = [("iris", 4), ("breast_cancer", 8), ("digits", 20), ("mnist_t10k", 10)]
+
+
+def numbers(values):
+    return "&[" + ", ".join(repr(float(v)) for v in values) + "]"
+
+
+def main(folder):
+    print("// Written by tests/python/linalg_reference.py; not edited by hand.")
+    print(f"// scikit-learn {sklearn.__version__} PCA(svd_solver='full'), NumPy {np.__version__} svd, both in float64.")
+    print("use super::Reference;")
+    print()
+    print("pub(super) const REFERENCES: &[Reference] = &[")
+    for name, k in CASES:
+        x = np.load(f"{folder}/{name}.npy").astype(np.float64)
+        pca = PCA(n_components=k, svd_solver="full").fit(x)
+        scores = np.abs(pca.transform(x))
+        print("    Reference {")
+        print(f'        file: "{name}.npy",')
+        print(f"        explained_variance: {numbers(pca.explained_variance_)},")
+        print(f"        explained_variance_ratio: {numbers(pca.explained_variance_ratio_)},")
+        print(f"        noise_variance: {float(pca.noise_variance_)!r},")
+        print(f"        first_scores: {numbers(scores[0])},")
+        print(f"        last_scores: {numbers(scores[-1])},")
+        print(f"        singular_values: {numbers(np.linalg.svd(x, compute_uv=False)[:k])},")
+        print("    },")
+    print("];")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
