@@ -25,7 +25,7 @@ impl Input {
     /// Opens a file of any format that is read.
     pub(crate) fn open(path: &Path) -> Outcome<Self> {
         let opened = io::open(path)?;
-        let x = Array::from_source(opened.x().clone());
+        let x = opened.x().clone();
         let anndata = if let Opened::AnnData(anndata) = opened { Some(anndata) } else { None };
         Ok(Input { x, anndata })
     }
