@@ -333,6 +333,11 @@ impl StoredBlock {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::{Spool, SpoolOptions};
+
+    fn store() -> Store {
+        Spool::open(&SpoolOptions::default()).expect("a spool").store(0)
+    }
 
     fn both_kinds(dtype: DType) -> [Block; 2] {
         let values = Values::from(vec![1u8, 0, 0, 2, 3, 0]).cast(dtype);
@@ -342,10 +347,10 @@ mod tests {
 
     #[test]
     fn a_stored_block_comes_back_mapped_with_the_same_values() {
-        let store = Store::default();
+        let store = store();
         for dtype in DType::ALL {
             for block in both_kinds(dtype) {
-                let back = block.store(&store).and_then(|stored| stored.block()).expect("a store in memory");
+                let back = block.store(&store).and_then(|stored| stored.block()).expect("a stored block");
                 assert_eq!(
                     back.to_vec::<f64>(),
                     [1.0, 0.0, 0.0, 2.0, 3.0, 0.0].map(|v: f64| match dtype {
@@ -365,7 +370,7 @@ mod tests {
         let empty = Block::from(DenseBlock::new(0, 3, Vec::<f32>::new()).expect("no values"));
         let csr = Block::from(empty.clone().into_csr().expect("three columns"));
         for block in [empty, csr] {
-            let back = block.store(&Store::default()).and_then(|stored| stored.block()).expect("nothing to write");
+            let back = block.store(&store()).and_then(|stored| stored.block()).expect("nothing to write");
             assert_eq!((back.shape(), back.to_vec::<f32>()), ((0, 3), vec![]));
         }
     }

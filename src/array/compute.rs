@@ -57,7 +57,7 @@ impl Array {
     ///
     /// Those of [`persist`](Self::persist).
     pub fn persist_with(&self, cluster: &Cluster, progress: Option<Progress>) -> Result<Array> {
-        let store = |block: Block, _: BlockInfo, context: &TaskContext| block.store(context.store());
+        let store = |block: Block, _: BlockInfo, context: &TaskContext| block.store(&context.store()?);
         let chunks = self.map_block_results(cluster, "persist", 0, store, progress)?;
         let cuts = Cuts::of_lengths(chunks.iter().map(|chunk| chunk.shape().0 as u64))?;
         let expr = Expr::Chunks(chunks, cuts.clone());

@@ -219,7 +219,7 @@ impl Scored {
         let mut t_x = DMatrix::zeros(k, p);
         shifted.add_transposed_times(&t, &mut t_x)?;
         t_x.ger(1.0, &sums, &rest, 1.0);
-        let stored = Block::Dense(DenseBlock::new(rows, k, t)?).store(context.store())?;
+        let stored = Block::Dense(DenseBlock::new(rows, k, t)?).store(&context.store()?)?;
         Ok(Scored { blocks: vec![stored], t_x })
     }
 

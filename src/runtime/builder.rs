@@ -193,7 +193,6 @@ impl ClusterBuilder {
         let sizing = sizing::size(&wish, &Host { available, source_name, cores: blocking::cores() })?;
         let settings = Settings {
             allowance: sizing.allowance,
-            lanes_per_worker: sizing.lanes_per_worker,
             queue_limit: self.queue_limit,
             overdraft: self.overdraft.map_or(sizing.allowance, u64::from),
             policy: self.policy,

@@ -125,7 +125,6 @@ pub(crate) enum Effect<W> {
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) allowance: u64,
-    pub(crate) lanes_per_worker: usize,
     pub(crate) queue_limit: usize,
     /// Bytes beyond all allowances that nested waits may use.
     pub(crate) overdraft: u64,
@@ -260,7 +259,6 @@ impl<W: Clone> Core<W> {
             inputs: Vec::new(),
             dependents: Vec::new(),
             waiting_on: None,
-            deadline_ms,
             abandoned: false,
         });
         for input in &inputs {

@@ -36,6 +36,7 @@ enum Thread {
 
 struct Sim {
     core: Core<usize>,
+    lanes_per_worker: usize,
     rng: u64,
     now: u64,
     threads: Vec<(Thread, Vec<Attempt>)>,
@@ -54,11 +55,11 @@ impl Sim {
         let mut sim = Sim {
             core: Core::new(Settings {
                 allowance: 100,
-                lanes_per_worker: 1,
                 queue_limit: 64,
                 overdraft: 100,
                 policy: RestartPolicy::default(),
             }),
+            lanes_per_worker: 1,
             rng: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1,
             now: 0,
             threads: Vec::new(),
@@ -71,7 +72,7 @@ impl Sim {
             trouble: 0,
             most_over: 0,
         };
-        sim.core.settings.lanes_per_worker = 1 + sim.below(2);
+        sim.lanes_per_worker = 1 + sim.below(2);
         sim.core.settings.overdraft = [0, 100, 400][sim.below(3)];
         sim.to_submit = 4 + sim.below(36);
         sim.trouble = [0, 0, 2, 8][sim.below(4)];
@@ -183,7 +184,7 @@ impl Sim {
             Effect::StartLane { worker, .. } => self.start_lane(worker),
             Effect::StartWorker { worker, .. } => {
                 if self.core.worker_up(worker) {
-                    (0..self.core.settings.lanes_per_worker).for_each(|_| self.start_lane(worker));
+                    (0..self.lanes_per_worker).for_each(|_| self.start_lane(worker));
                 }
             }
             Effect::Timer { at_ms } => {

@@ -73,7 +73,6 @@ pub(crate) struct Entry<W> {
     pub(crate) dependents: Vec<TaskId>,
     /// What it waits for inside its own code.
     pub(crate) waiting_on: Option<TaskId>,
-    pub(crate) deadline_ms: Option<u64>,
     /// Its future is already answered (cancelled, deadline); the code still runs.
     pub(crate) abandoned: bool,
 }
@@ -139,6 +138,7 @@ impl<W> Table<W> {
         filled.map(|(i, slot)| TaskId::new(i, slot.generation)).collect()
     }
 
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.slots.len() - self.free.len()
     }
