@@ -1,3 +1,5 @@
+//! The dense kernels against nalgebra's and against plain loops.
+
 use super::factors::qr_in_place;
 use super::*;
 use crate::linalg::testing::noise;
