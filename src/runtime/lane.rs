@@ -177,10 +177,11 @@ pub(crate) fn run_serially(hub: &Arc<Hub>, job: &Work, spec: &Spec) {
         match within(context, || job.run(name)) {
             Outcome::Done => return,
             // The caller's thread is in here: a shutdown comes from another thread, and is heard between two blocks.
-            Outcome::Again => match hub.look(|core| core.why_closed(name)) {
-                Some(error) => return job.fail(&error),
-                None => {}
-            },
+            Outcome::Again => {
+                if let Some(error) = hub.look(|core| core.why_closed(name)) {
+                    return job.fail(&error);
+                }
+            }
             Outcome::Failed(_) if retries > 0 => retries -= 1,
             Outcome::Failed(error) => return job.fail(&error),
         }
