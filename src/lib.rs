@@ -17,3 +17,8 @@ pub use runtime::{
     Progress, Reservation, RestartPolicy, Scheduler, Shared, ShutdownReport, Snapshot, Task, TaskContext, Waited,
     WorkerSnapshot, blocking, task_context,
 };
+
+/// The programs of the README, compiled and run as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
