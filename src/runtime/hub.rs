@@ -27,7 +27,7 @@ use super::core::{Core, Effect, End, LaneId, Next, Run, Settings, Spec, TaskId, 
 use super::lane::{self, Port};
 use super::memory::PeakMeter;
 use super::message::SupervisorRef;
-use super::task::{Control, Job, Task, TaskContext, task_context};
+use super::task::{Control, Job, Task, TaskContext, discard, task_context};
 use crate::error::{Error, Result};
 use crate::store::{Spool, SpoolOptions, Store};
 
@@ -122,7 +122,9 @@ impl Hub {
             Effect::Fail { work, error } => {
                 work.control().stop();
                 work.fail(&error);
+                discard(work);
             }
+            Effect::Discard(work) => discard(work),
             Effect::Poke(lane) => {
                 if let Some(port) = self.port(lane) {
                     port.thread.unpark();

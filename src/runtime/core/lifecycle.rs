@@ -19,9 +19,12 @@ impl<W: Clone> Core<W> {
         }
         let entry = self.tasks.get(id).expect("seen above");
         self.counts.failed += 1;
-        if !entry.abandoned {
-            out.push(Effect::Fail { work: entry.work.clone(), error: answer_for(error, &entry.name) });
-        }
+        let work = entry.work.clone();
+        out.push(if entry.abandoned {
+            Effect::Discard(work)
+        } else {
+            Effect::Fail { work, error: answer_for(error, &entry.name) }
+        });
         self.forget(id, out);
     }
 

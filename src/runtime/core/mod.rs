@@ -105,6 +105,8 @@ pub(crate) enum Effect<W> {
     Run(Run<W>),
     /// Answer the task's future with the error, and tell its code, where it runs, to stop.
     Fail { work: W, error: Error },
+    /// Drop the work of a task whose future was answered before: its `Drop` is the user's, and must not run under the lock.
+    Discard(W),
     /// Wake a lane that waits inside a task, to look again.
     Poke(LaneId),
     /// End a parked lane.
