@@ -215,7 +215,8 @@ impl Hub {
         .unwrap_or(Err(full))
     }
 
-    /// Submits a job, or registers the waker to be called when there is room.
+    /// Submits a job, or registers the waker to be called when there is room. Tried again once the waker is known, as
+    /// room may have come in between.
     pub(crate) fn submit_or_watch(
         self: &Arc<Self>,
         job: &Work,
@@ -223,7 +224,15 @@ impl Hub {
         inputs: &[TaskId],
         waker: &Waker,
     ) -> Result<()> {
-        lock(&self.room).push(waker.clone());
+        match self.try_submit(job, task, inputs.to_vec()) {
+            Err(Error::QueueFull { .. }) => {}
+            done => return done,
+        }
+        let mut room = lock(&self.room);
+        if !room.iter().any(|known| known.will_wake(waker)) {
+            room.push(waker.clone());
+        }
+        drop(room);
         self.try_submit(job, task, inputs.to_vec())
     }
 
