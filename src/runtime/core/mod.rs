@@ -207,6 +207,8 @@ pub(crate) struct Core<W> {
     /// Lanes that sleep inside a nested wait.
     sleepers: Vec<LaneId>,
     deadlines: BinaryHeap<Reverse<(u64, TaskId)>>,
+    /// The earliest tick that was asked for and has not come.
+    armed_ms: Option<u64>,
     next_seq: u64,
     /// Somebody was turned away for want of room.
     turned_away: bool,
@@ -231,6 +233,7 @@ impl<W: Clone> Core<W> {
             claim: None,
             sleepers: Vec::new(),
             deadlines: BinaryHeap::new(),
+            armed_ms: None,
             next_seq: 0,
             turned_away: false,
             closed: None,
