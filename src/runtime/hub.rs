@@ -18,10 +18,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::task::Waker;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::blocking;
 use super::budget::Reservation;
+use super::cell;
 use super::chaos::Doom;
 use super::core::{Core, Effect, End, LaneId, Next, Run, Settings, Spec, TaskId, WaitStep};
 use super::lane::{self, Port};
@@ -130,7 +131,7 @@ impl Hub {
                     port.thread.unpark();
                 }
             }
-            Effect::Room => std::mem::take(&mut *lock(&self.room)).into_iter().for_each(Waker::wake),
+            Effect::Room => cell::wake(std::mem::take(&mut *lock(&self.room))),
             other => {
                 // A supervisor that is gone has closed the core, so nobody waits for what it would have started.
                 if let Some(supervisor) = self.supervisor.get() {
@@ -237,7 +238,7 @@ impl Hub {
     }
 
     fn spec(&self, task: &Task, inputs: Vec<TaskId>) -> Spec {
-        let deadline_ms = task.deadline.map(|after| self.now_ms().saturating_add(after.as_millis() as u64));
+        let deadline_ms = task.deadline.map(|after| self.now_ms().saturating_add(whole_millis(after)));
         Spec {
             name: task.name.clone(),
             priority: task.priority,
@@ -266,7 +267,7 @@ impl Hub {
     }
 
     pub(crate) fn is_running(&self, control: &Control) -> bool {
-        control.task().is_some_and(|id| self.look(|core| core.is_running(id)))
+        control.task().is_some_and(|id| self.same_process().is_ok() && self.look(|core| core.is_running(id)))
     }
 
     /// Returns the context of the task that runs on this thread, if it is one of this cluster's lanes.
@@ -369,6 +370,11 @@ impl LazySpool {
     fn open(&self) -> Result<&Spool> {
         self.opened.get_or_init(|| Spool::open(&self.options)).as_ref().map_err(Clone::clone)
     }
+}
+
+/// Returns a duration in milliseconds, as many as 64 bits hold.
+pub(crate) fn whole_millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
