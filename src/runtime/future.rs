@@ -100,8 +100,12 @@ impl<T> Cells<T> {
         Error::Taken { task: self.name.clone() }
     }
 
-    /// Takes one reader away; with the last the task is cancelled.
+    /// Takes one reader away; with the last the task is cancelled. In a forked child the task is the parent's, and the
+    /// cell may be locked for ever by a thread that exists only there.
     fn unwanted(&self, index: usize) {
+        if self.hub.same_process().is_err() {
+            return;
+        }
         let was_pending = self.cell(index).close(|| self.cancelled());
         if was_pending && self.wanted.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.hub.cancel(&self.control);
@@ -110,6 +114,9 @@ impl<T> Cells<T> {
 
     /// Answers one item with `Cancelled`; with the last the task is cancelled.
     fn cancel(&self, index: usize) -> bool {
+        if self.hub.same_process().is_err() {
+            return false;
+        }
         let cancelled = self.cell(index).answer(Err(self.cancelled())).is_ok();
         if cancelled && self.wanted.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.hub.cancel(&self.control);

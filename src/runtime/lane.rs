@@ -99,8 +99,7 @@ impl Lane {
             next = match next {
                 Next::Run(run) => {
                     self.hub.doom.strike_lane();
-                    let (task, end) = run_task(&self.hub, run);
-                    self.hub.finish(self.lane, task, end)
+                    run_task(&self.hub, run)
                 }
                 Next::Seek => self.look(),
                 Next::Park => match self.inbox.recv() {
@@ -140,8 +139,8 @@ impl Drop for Lane {
     }
 }
 
-/// Runs one task on this thread and returns its bytes.
-fn run_task(hub: &Arc<Hub>, run: WorkRun) -> (super::core::TaskId, End) {
+/// Runs one task on this thread, gives its bytes back, and says what the lane does next.
+fn run_task(hub: &Arc<Hub>, run: WorkRun) -> Next<Work> {
     let WorkRun { lane, worker, task, name, work, grant } = run;
     let context = TaskContext { hub: hub.clone(), job: work.clone(), name: name.clone(), worker, lane: Some(lane) };
     let outcome = within(context, || work.run(&name));
@@ -154,18 +153,18 @@ fn run_task(hub: &Arc<Hub>, run: WorkRun) -> (super::core::TaskId, End) {
             End::Done
         }
     };
-    discard(work);
     drop(grant);
     hub.meter.sample();
-    (task, end)
+    let next = hub.finish(lane, task, end);
+    // Only now, when the core has let go of it: what the user's code holds must not be dropped under the core's lock.
+    discard(work);
+    next
 }
 
 /// Runs a task on top of the one that waits for it.
 pub(crate) fn run_nested(hub: &Arc<Hub>, run: WorkRun) {
-    let lane = run.lane;
-    let (task, end) = run_task(hub, run);
     // `Resume`, or `Stop` for a lane that was given up: both mean back to the task below.
-    drop(hub.finish(lane, task, end));
+    drop(run_task(hub, run));
 }
 
 /// Runs a job to its end on the caller's thread.
