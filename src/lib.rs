@@ -13,7 +13,7 @@ mod sync;
 pub use bytes::ByteSize;
 pub use error::{Error, Result};
 pub use runtime::{
-    AsCompleted, Blocks, Chaos, Cluster, ClusterBuilder, Full, Future, FutureState, Inputs, Progress, Reservation,
-    RestartPolicy, Scheduler, Shared, ShutdownReport, Snapshot, Task, TaskContext, Waited, WorkerSnapshot, blocking,
-    task_context,
+    AsCompleted, BatchedMap, Blocks, Chaos, Cluster, ClusterBuilder, Full, Future, FutureState, Inputs, Progress,
+    Reservation, RestartPolicy, Scheduler, Shared, ShutdownReport, Snapshot, Task, TaskContext, Waited, WorkerSnapshot,
+    blocking, task_context,
 };
