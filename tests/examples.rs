@@ -18,6 +18,7 @@ macro_rules! examples {
 examples! {
     "../examples/01_hello.rs" hello,
     "../examples/02_map_and_gather.rs" map_and_gather,
+    "../examples/03_batched_map.rs" batched_map,
     "../examples/04_declared_inputs.rs" declared_inputs,
     "../examples/05_chunked_array.rs" chunked_array,
     "../examples/06_svd_tall_skinny.rs" svd_tall_skinny,
@@ -67,6 +68,20 @@ item 1: task \"map\" item 1 panicked: attempt to divide by zero
 item 2: 25
 ";
     assert_eq!(printed(map_and_gather::main), expected);
+}
+
+#[test]
+fn batched_map_ends_in_every_way() {
+    let expected = "\
+sum 50000005000000
+1 squared is 1
+11 squared is 121
+21 squared is 441
+the longest word has 5 letters
+task \"batched_map\" item 2 panicked: attempt to divide by zero
+kept [4, 6, 12]
+";
+    assert_eq!(printed(batched_map::main), expected);
 }
 
 #[test]

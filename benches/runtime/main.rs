@@ -1,11 +1,12 @@
 //! What the runtime costs, beside rivals on the same machine, in one run: `cargo bench --bench runtime [-- NAME]`.
 //!
 //! Prints a table: the figure, ours, the rival's, their ratio, the goal. Nothing is asserted: a goal that is missed is for
-//! people to see. `NAME` is `tasks` or `lanes`; without it all run.
+//! people to see. `NAME` is `tasks`, `streams` or `lanes`; without it all run.
 #![allow(clippy::unwrap_used, reason = "a bench that cannot go on should stop")]
 
 mod lanes;
 mod measure;
+mod streams;
 mod tasks;
 
 use allotment::{Cluster, Result};
@@ -22,6 +23,9 @@ fn main() -> Result<()> {
     measure::head();
     if wanted("tasks") {
         tasks::run(&cluster)?;
+    }
+    if wanted("streams") {
+        streams::run(&cluster)?;
     }
     if wanted("lanes") {
         lanes::run(&cluster)?;
