@@ -45,7 +45,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// [`Error::BlockingInAsync`] where waiting is not allowed; what a task did is in its slot.
+    /// `Error::BlockingInAsync` where waiting is not allowed; what a task did is in its slot.
     ///
     /// # Examples
     ///
@@ -91,7 +91,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// [`Error::BlockingInAsync`] where waiting is not allowed.
+    /// `Error::BlockingInAsync` where waiting is not allowed.
     ///
     /// # Examples
     ///

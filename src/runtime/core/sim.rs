@@ -210,8 +210,7 @@ impl Sim {
     /// Lets a lane do one step of what it is doing.
     fn step_lane(&mut self, lane: usize) {
         if self.threads[lane].0 == Thread::Looking {
-            let last = self.below(2) == 0;
-            let next = self.act(|core, out| core.seek(LaneId(lane), last, out));
+            let next = self.act(|core, out| core.seek(LaneId(lane), true, out));
             return self.follow(lane, next);
         }
         let Some(mut attempt) = self.threads[lane].1.pop() else { return };
