@@ -87,6 +87,13 @@ impl<T> Cells<T> {
         }
     }
 
+    /// Returns whether the item at `index` has an answer already, while those before it all have one.
+    pub(crate) fn is_answered_early(&self, index: usize) -> bool {
+        // As many are wanted as are left: nobody has cancelled any, and the cell need not be locked.
+        let none_cancelled = self.wanted.load(Ordering::Acquire) == self.len() - index;
+        !none_cancelled && self.cell(index).is_answered()
+    }
+
     /// Returns the item's number within its `map`.
     pub(crate) fn item(&self, index: usize) -> Option<u64> {
         self.first_item.map(|first| first + index as u64)
@@ -145,9 +152,6 @@ impl<T> Cells<T> {
         if let Some(answer) = found(None) {
             return Some(answer);
         }
-        if let Err(error) = self.hub.same_process() {
-            return Some(Err(error));
-        }
         if let Some(lane) = self.hub.this_lane() {
             return match self.hub.wait_in_task(lane, &self.control, until, |waker| found(Some(waker))) {
                 Ok(answer) => answer,
@@ -157,7 +161,14 @@ impl<T> Cells<T> {
         if let Err(error) = blocking::allowed("wait()") {
             return Some(Err(error));
         }
-        blocking::spin(|| found(None)).or_else(|| blocking::park_until(until, |waker| found(Some(waker))))
+        if let Some(answer) = blocking::spin(|| found(None)) {
+            return Some(answer);
+        }
+        // Asked late, because it is a system call: a forked child, which has no lanes, must not sleep.
+        if let Err(error) = self.hub.same_process() {
+            return Some(Err(error));
+        }
+        blocking::park_until(until, |waker| found(Some(waker)))
     }
 }
 
@@ -234,7 +245,12 @@ impl<T> Future<T> {
 
     /// Marks the future as spent once its own task's answer was taken; a refused wait leaves the task alone.
     fn settle(&mut self, answer: Option<Result<T>>) -> Option<Result<T>> {
-        self.spent |= answer.is_some() && self.is_ready();
+        self.spent |= match &answer {
+            // Only the task gives a value; an error may be that of the wait.
+            Some(Ok(_)) => true,
+            Some(Err(_)) => self.is_ready(),
+            None => false,
+        };
         answer
     }
 
