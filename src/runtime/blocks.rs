@@ -19,8 +19,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::cluster::Cluster;
-use super::future::{Cells, Future};
+use super::future::Future;
 use super::hub::{Work, lock};
+use super::promise::Cells;
 use super::task::{Control, Job, Outcome, Task, TaskContext, caught, task_context};
 use crate::bytes::ByteSize;
 use crate::error::{Error, Result};
@@ -317,6 +318,25 @@ mod tests {
             });
             assert!(matches!(&failed, Err(Error::BadArgument { found, .. }) if &**found == "7"), "{failed:?}");
         }
+    }
+
+    #[test]
+    fn a_run_on_the_callers_thread_hears_a_shutdown_between_two_blocks() {
+        let cluster = Cluster::builder().scheduler(Scheduler::Serial).build().expect("a cluster");
+        let (other, seen) = (cluster.clone(), Arc::new(AtomicUsize::new(0)));
+        let count = seen.clone();
+        let blocks = Blocks { n: 1000, ..Blocks::named("long") };
+        let ended = cluster.map_blocks(&blocks, move |i, _| {
+            count.fetch_add(1, Ordering::Relaxed);
+            if i == 3 {
+                let other = other.clone();
+                let shutdown = std::thread::spawn(move || other.shutdown(std::time::Duration::ZERO).is_ok());
+                assert!(shutdown.join().expect("it does not panic"));
+            }
+            Ok(())
+        });
+        assert!(matches!(ended, Err(Error::Shutdown { .. })), "{ended:?}");
+        assert_eq!(seen.load(Ordering::Relaxed), 4);
     }
 
     #[test]

@@ -100,11 +100,20 @@ impl Budget {
     }
 
     /// Takes `bytes` that nobody has room for. Only admission may: for the task that runs alone, and for the overdraft.
+    /// What is counted stays a number of 64 bits, whatever a task says that it needs.
     pub(crate) fn overdraw(self: &Arc<Self>, bytes: u64) -> Reservation {
-        self.used.fetch_add(bytes, SeqCst);
-        let total = self.ledger.used.fetch_add(bytes, SeqCst) + bytes;
-        self.ledger.note_peak(total);
-        Reservation { budget: self.clone(), bytes }
+        let mut used = self.ledger.used();
+        loop {
+            let bytes = bytes.min(u64::MAX - used);
+            match self.ledger.used.compare_exchange_weak(used, used + bytes, SeqCst, SeqCst) {
+                Ok(_) => {
+                    self.used.fetch_add(bytes, SeqCst);
+                    self.ledger.note_peak(used + bytes);
+                    return Reservation { budget: self.clone(), bytes };
+                }
+                Err(seen) => used = seen,
+            }
+        }
     }
 }
 
@@ -184,6 +193,12 @@ mod tests {
         let _held = budget.try_reserve(1).expect("fits");
         assert!(budget.try_reserve(u64::MAX).is_none());
         assert!(budget.try_borrow(u64::MAX).is_none());
+        let lone = budget.overdraw(u64::MAX);
+        assert_eq!((lone.bytes(), budget.used(), ledger.used()), (u64::MAX - 1, u64::MAX, u64::MAX));
+        let nothing = budget.overdraw(u64::MAX);
+        assert_eq!(nothing.bytes(), 0);
+        drop((lone, nothing));
+        assert_eq!((budget.used(), ledger.used()), (1, 1));
     }
 }
 

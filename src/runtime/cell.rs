@@ -7,6 +7,7 @@
 //! Always true: a cell is answered at most once; a waker that was registered before the answer is woken by it; no waker
 //! is called and no value dropped under the lock. The model checker runs it (`--cfg allotment_loom`).
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
 use crate::error::{Error, Result};
@@ -75,7 +76,7 @@ impl<T> Cell<T> {
         let wakers = std::mem::take(wakers);
         *slot = Slot::Ready(answer.map_err(Box::new));
         drop(slot);
-        wakers.into_iter().for_each(Waker::wake);
+        wake(wakers);
         Ok(())
     }
 
@@ -135,9 +136,19 @@ impl<T> Cell<T> {
         let old = std::mem::replace(&mut *slot, next);
         drop(slot);
         if let Slot::Pending(wakers) = old {
-            wakers.into_iter().for_each(Waker::wake);
+            wake(wakers);
         }
         pending
+    }
+}
+
+/// Calls every waker. They are the code of somebody's executor: one that panics must not cost the others their answer.
+pub(crate) fn wake(wakers: Vec<Waker>) {
+    for waker in wakers {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+            // Dropping it could panic again.
+            std::mem::forget(payload);
+        }
     }
 }
 

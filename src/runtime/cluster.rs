@@ -3,14 +3,14 @@
 //! What a cluster does is in the files beside this one, each an `impl Cluster`: `submit.rs`, `inputs.rs`, `gather.rs`,
 //! `reduce.rs`, `batch/`, `blocks.rs`, `actor.rs`.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::blocking;
 use super::builder::ClusterBuilder;
 use super::chaos::Chaos;
-use super::hub::{Hub, lock};
+use super::hub::{Hub, lock, whole_millis};
 use super::message::SupervisorMsg;
 use super::metrics::Snapshot;
 use crate::bytes::ByteSize;
@@ -69,9 +69,9 @@ impl Cluster {
         self.inner.allowance
     }
 
-    /// Returns the number of workers.
+    /// Returns the number of workers; a forked child has none.
     pub fn workers(&self) -> usize {
-        self.hub().look(|core| core.n_workers())
+        if self.hub().same_process().is_ok() { self.hub().look(|core| core.n_workers()) } else { 0 }
     }
 
     /// Returns the number of lanes of all workers.
@@ -84,7 +84,7 @@ impl Cluster {
         &self.inner.hub.name
     }
 
-    /// Returns the counters, and what each worker does, at this moment.
+    /// Returns the counters, and what each worker does, at this moment. All of it is 0 in a forked child.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::take(self.hub())
     }
@@ -94,12 +94,17 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// [`Error::BadSetting`] for none; [`Error::Overcommit`] never: memory was checked for the first workers only, so that
+    /// [`Error::BadSetting`] for none or for absurdly many; [`Error::Overcommit`] never: memory was checked for the first workers only, so that
     /// more of them is the caller's word. Under `Scheduler::Serial` there is one, always.
     pub fn scale(&self, n: usize) -> Result<()> {
         self.hub().same_process()?;
         if n == 0 || n > super::builder::MOST_WORKERS {
             let expected = format!("1 to {}", super::builder::MOST_WORKERS).into();
+            return Err(Error::BadSetting { setting: "workers", found: n.to_string().into(), expected });
+        }
+        if self.allowance().checked_mul(n as u64).is_none() {
+            let expected =
+                format!("at most {} of {} each", u64::MAX / self.allowance(), ByteSize(self.allowance())).into();
             return Err(Error::BadSetting { setting: "workers", found: n.to_string().into(), expected });
         }
         if !self.hub().is_serial() {
@@ -144,7 +149,7 @@ impl Inner {
     fn end(&self, grace: Duration) {
         self.hub.step(|core, out| core.close(Error::Shutdown { task: "".into() }, out));
         if let Some(supervisor) = self.hub.supervisor() {
-            let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX).min(YEAR_MS);
+            let grace_ms = whole_millis(grace).min(YEAR_MS);
             supervisor.tell(SupervisorMsg::Shutdown { grace_ms });
         }
     }
@@ -163,8 +168,9 @@ const YEAR_MS: u64 = 365 * 24 * 3600 * 1000;
 impl Drop for Inner {
     fn drop(&mut self) {
         if self.hub.same_process().is_err() {
-            // The threads are the parent's; a handle to one must not even be detached here.
-            std::mem::forget(lock(&self.control).take());
+            // The threads are the parent's; a handle to one must not even be detached here, nor a lock waited for that
+            // one of them held when the process was forked.
+            std::mem::forget(self.control.get_mut().unwrap_or_else(PoisonError::into_inner).take());
             return;
         }
         self.end(self.grace);

@@ -15,19 +15,20 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, TryLockError};
 use std::task::Waker;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::blocking;
 use super::budget::Reservation;
+use super::cell;
 use super::chaos::Doom;
 use super::core::{Core, Effect, End, LaneId, Next, Run, Settings, Spec, TaskId, WaitStep};
 use super::lane::{self, Port};
 use super::memory::PeakMeter;
 use super::message::SupervisorRef;
-use super::task::{Control, Job, Task, TaskContext, with_context};
+use super::task::{Control, Job, Task, TaskContext, discard, with_context};
 use crate::error::{Error, Result};
 use crate::store::{Spool, SpoolOptions, Store};
 
@@ -95,8 +96,14 @@ impl Hub {
         })
     }
 
+    /// Looks for a moment before it sleeps: the lock is held for less than a microsecond, a sleep and its end cost ten.
     fn lock(&self) -> MutexGuard<'_, Core<Work>> {
-        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+        let free = || match self.core.try_lock() {
+            Ok(core) => Some(core),
+            Err(TryLockError::Poisoned(core)) => Some(core.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        };
+        blocking::spin(free).unwrap_or_else(|| lock(&self.core))
     }
 
     /// Steps the core and carries out what it decided.
@@ -122,13 +129,15 @@ impl Hub {
             Effect::Fail { work, error } => {
                 work.control().stop();
                 work.fail(&error);
+                discard(work);
             }
+            Effect::Discard(work) => discard(work),
             Effect::Poke(lane) => {
                 if let Some(port) = self.port(lane) {
                     port.thread.unpark();
                 }
             }
-            Effect::Room => std::mem::take(&mut *lock(&self.room)).into_iter().for_each(Waker::wake),
+            Effect::Room => cell::wake(std::mem::take(&mut *lock(&self.room))),
             other => {
                 // A supervisor that is gone has closed the core, so nobody waits for what it would have started.
                 if let Some(supervisor) = self.supervisor.get() {
@@ -213,7 +222,8 @@ impl Hub {
         .unwrap_or(Err(full))
     }
 
-    /// Submits a job, or registers the waker to be called when there is room.
+    /// Submits a job, or registers the waker to be called when there is room. Tried again once the waker is known, as
+    /// room may have come in between.
     pub(crate) fn submit_or_watch(
         self: &Arc<Self>,
         job: &Work,
@@ -221,12 +231,24 @@ impl Hub {
         inputs: &[TaskId],
         waker: &Waker,
     ) -> Result<()> {
-        lock(&self.room).push(waker.clone());
+        match self.try_submit(job, task, inputs.to_vec()) {
+            Err(Error::QueueFull { .. }) => {}
+            done => return done,
+        }
+        self.watch_room(waker);
         self.try_submit(job, task, inputs.to_vec())
     }
 
+    /// Registers a waker to be called when there is room in the queue; to be called before the attempt it is for.
+    pub(crate) fn watch_room(&self, waker: &Waker) {
+        let mut room = lock(&self.room);
+        if !room.iter().any(|known| known.will_wake(waker)) {
+            room.push(waker.clone());
+        }
+    }
+
     fn spec(&self, task: &Task, inputs: Vec<TaskId>) -> Spec {
-        let deadline_ms = task.deadline.map(|after| self.now_ms().saturating_add(after.as_millis() as u64));
+        let deadline_ms = task.deadline.map(|after| self.now_ms().saturating_add(whole_millis(after)));
         Spec {
             name: task.name.clone(),
             priority: task.priority,
@@ -255,7 +277,7 @@ impl Hub {
     }
 
     pub(crate) fn is_running(&self, control: &Control) -> bool {
-        control.task().is_some_and(|id| self.look(|core| core.is_running(id)))
+        control.task().is_some_and(|id| self.same_process().is_ok() && self.look(|core| core.is_running(id)))
     }
 
     /// Returns the context of the task that runs on this thread, if it is one of this cluster's lanes.
@@ -284,7 +306,7 @@ impl Hub {
                 if let Some(answer) = ready(waker) {
                     return Some(Ok(answer));
                 }
-                let Some(id) = target.task() else { return None };
+                let id = target.task()?;
                 match self.step(|core, out| core.wait_on(lane, id, out)) {
                     WaitStep::Run(run) => lane::run_nested(self, run),
                     WaitStep::Sleep => return None,
@@ -358,6 +380,11 @@ impl LazySpool {
     fn open(&self) -> Result<&Spool> {
         self.opened.get_or_init(|| Spool::open(&self.options)).as_ref().map_err(Clone::clone)
     }
+}
+
+/// Returns a duration in milliseconds, as many as 64 bits hold.
+pub(crate) fn whole_millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::future::Cells;
 use super::hub::lock;
+use super::promise::Cells;
 use super::task::{Control, Job, Outcome, caught, discard};
 use crate::error::{Error, Result};
 
@@ -136,7 +136,7 @@ where
         // The clock is read rarely while items are quick, each time once they are not.
         let (mut stride, mut until_look) = (1u32, 1u32);
         while let Some((index, item)) = self.next() {
-            if self.control().is_stopped() || self.cells.is_answered_early(index) {
+            if self.control().is_stopped() || self.cells.is_cancelled(index) {
                 discard(item);
                 continue;
             }

@@ -99,8 +99,7 @@ impl Lane {
             next = match next {
                 Next::Run(run) => {
                     self.hub.doom.strike_lane();
-                    let (task, end) = run_task(&self.hub, run);
-                    self.hub.finish(self.lane, task, end)
+                    run_task(&self.hub, run)
                 }
                 Next::Seek => self.look(),
                 Next::Park => match self.inbox.recv() {
@@ -140,8 +139,8 @@ impl Drop for Lane {
     }
 }
 
-/// Runs one task on this thread and returns its bytes.
-fn run_task(hub: &Arc<Hub>, run: WorkRun) -> (super::core::TaskId, End) {
+/// Runs one task on this thread, gives its bytes back, and says what the lane does next.
+fn run_task(hub: &Arc<Hub>, run: WorkRun) -> Next<Work> {
     let WorkRun { lane, worker, task, name, work, grant } = run;
     let context = TaskContext { hub: hub.clone(), job: work.clone(), name: name.clone(), worker, lane: Some(lane) };
     let outcome = within(context, || work.run(&name));
@@ -154,18 +153,18 @@ fn run_task(hub: &Arc<Hub>, run: WorkRun) -> (super::core::TaskId, End) {
             End::Done
         }
     };
-    discard(work);
     drop(grant);
     hub.meter.sample();
-    (task, end)
+    let next = hub.finish(lane, task, end);
+    // Only now, when the core has let go of it: what the user's code holds must not be dropped under the core's lock.
+    discard(work);
+    next
 }
 
 /// Runs a task on top of the one that waits for it.
 pub(crate) fn run_nested(hub: &Arc<Hub>, run: WorkRun) {
-    let lane = run.lane;
-    let (task, end) = run_task(hub, run);
     // `Resume`, or `Stop` for a lane that was given up: both mean back to the task below.
-    drop(hub.finish(lane, task, end));
+    drop(run_task(hub, run));
 }
 
 /// Runs a job to its end on the caller's thread.
@@ -176,7 +175,12 @@ pub(crate) fn run_serially(hub: &Arc<Hub>, job: &Work, spec: &Spec) {
         let context = TaskContext { hub: hub.clone(), job: job.clone(), name: name.clone(), worker: 0, lane: None };
         match within(context, || job.run(name)) {
             Outcome::Done => return,
-            Outcome::Again => {}
+            // The caller's thread is in here: a shutdown comes from another thread, and is heard between two blocks.
+            Outcome::Again => {
+                if let Some(error) = hub.look(|core| core.why_closed(name)) {
+                    return job.fail(&error);
+                }
+            }
             Outcome::Failed(_) if retries > 0 => retries -= 1,
             Outcome::Failed(error) => return job.fail(&error),
         }

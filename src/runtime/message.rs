@@ -60,7 +60,12 @@ impl SupervisorRef {
             Effect::StartWorker { worker, after_ms } => self.tell(SupervisorMsg::StartWorker { worker, after_ms }),
             Effect::StopWorker { worker } => self.tell(SupervisorMsg::StopWorker { worker }),
             Effect::Timer { at_ms } => self.tell(SupervisorMsg::Timer { at_ms }),
-            Effect::Run(_) | Effect::Fail { .. } | Effect::Poke(_) | Effect::StopLane(_) | Effect::Room => {}
+            Effect::Run(_)
+            | Effect::Fail { .. }
+            | Effect::Discard(_)
+            | Effect::Poke(_)
+            | Effect::StopLane(_)
+            | Effect::Room => {}
         }
     }
 }

@@ -74,6 +74,9 @@ pub struct WorkerSnapshot {
 
 impl Snapshot {
     pub(crate) fn take(hub: &Hub) -> Snapshot {
+        if hub.same_process().is_err() {
+            return Snapshot::default();
+        }
         let (view, counts, queued, waiting, ledger) =
             hub.look(|core| (core.view(), core.counts(), core.queued(), core.waiting(), core.ledger()));
         let Counts {

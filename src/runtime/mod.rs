@@ -16,6 +16,7 @@
 //! Always true: every future is answered exactly once, whatever dies; no lock is held while user code runs; every queue
 //! has a bound and every wait an end.
 
+mod actor;
 mod batch;
 mod blocking;
 mod blocks;
@@ -34,6 +35,7 @@ mod lane;
 pub mod memory;
 mod message;
 mod metrics;
+mod promise;
 mod reduce;
 mod scheduler;
 pub(crate) mod sizing;
@@ -42,6 +44,7 @@ mod supervisor;
 mod task;
 mod worker;
 
+pub use actor::Actor;
 pub use batch::{BatchedMap, ItemProgress, KeepGoing, Stream, Unordered};
 pub use blocking::blocking;
 pub use blocks::{Blocks, Progress};

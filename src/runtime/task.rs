@@ -208,7 +208,8 @@ thread_local! {
 /// # Ok::<(), allotment::Error>(())
 /// ```
 pub fn task_context() -> Option<TaskContext> {
-    CURRENT.with(|current| current.borrow().last().cloned())
+    // A thread that is ending may ask too, when it drops what it held: by then it runs no task.
+    CURRENT.try_with(|current| current.borrow().last().cloned()).ok().flatten()
 }
 
 /// Reads the innermost task's context where it is.

@@ -42,7 +42,7 @@ impl Actor for Worker {
         args: WorkerArgs,
     ) -> std::result::Result<WorkerArgs, ActorProcessingErr> {
         for _ in 0..args.lanes {
-            args.start_lane().map_err(Box::new)?;
+            args.start_lane()?;
         }
         Ok(args)
     }
@@ -54,7 +54,7 @@ impl Actor for Worker {
         state: &mut WorkerArgs,
     ) -> std::result::Result<(), ActorProcessingErr> {
         match message {
-            WorkerMsg::StartLane => state.start_lane().map_err(Box::new)?,
+            WorkerMsg::StartLane => state.start_lane()?,
             WorkerMsg::LaneEnded => state.hub.reap(),
             WorkerMsg::Die => std::panic::resume_unwind(Box::new("chaos: this worker was told to fail")),
         }

@@ -4,8 +4,17 @@
 //! test binary, started again for one test with its case in the environment.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod cluster;
 mod common;
 
+mod n01_panics;
+mod n02_vicious;
+mod n04_cancel;
+mod n08_worker_dies;
+mod n09_lane_dies;
+mod n10_storm;
+mod n11_supervisor;
+mod n12_no_start;
 mod n22_truncated;
 mod n23_damaged;
 mod n24_disk_full;

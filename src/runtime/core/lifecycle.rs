@@ -5,6 +5,7 @@
 //! the restart policy allows is given up and its queue goes to the others; with the last worker the cluster is down, and
 //! every future says so.
 
+use super::placement::SWEEP_AT;
 use super::restart::Verdict;
 use super::*;
 
@@ -19,9 +20,12 @@ impl<W: Clone> Core<W> {
         }
         let entry = self.tasks.get(id).expect("seen above");
         self.counts.failed += 1;
-        if !entry.abandoned {
-            out.push(Effect::Fail { work: entry.work.clone(), error: answer_for(error, &entry.name) });
-        }
+        let work = entry.work.clone();
+        out.push(if entry.abandoned {
+            Effect::Discard(work)
+        } else {
+            Effect::Fail { work, error: answer_for(error, &entry.name) }
+        });
         self.forget(id, out);
     }
 
@@ -47,20 +51,28 @@ impl<W: Clone> Core<W> {
     }
 
     pub(super) fn watch_deadline(&mut self, id: TaskId, at_ms: u64, out: &mut Vec<Effect<W>>) {
-        let first = self.deadlines.peek().is_none_or(|Reverse((earliest, _))| at_ms < *earliest);
         self.deadlines.push(Reverse((at_ms, id)));
-        if first {
+        // Most tasks end long before their deadline: what is left of them is swept once it outweighs the living.
+        if self.deadlines.len() > SWEEP_AT + 2 * self.tasks.len() {
+            let tasks = &self.tasks;
+            self.deadlines.retain(|Reverse((_, id))| tasks.get(*id).is_some());
+        }
+        self.arm(out);
+    }
+
+    /// Asks for a tick at the earliest deadline, unless one that comes no later was asked for.
+    fn arm(&mut self, out: &mut Vec<Effect<W>>) {
+        let Some(Reverse((at_ms, _))) = self.deadlines.peek().copied() else { return };
+        if self.armed_ms.is_none_or(|armed| at_ms < armed) {
+            self.armed_ms = Some(at_ms);
             out.push(Effect::Timer { at_ms });
         }
     }
 
     /// Answers the tasks whose deadline has passed. A lane that runs one is replaced, within its worker's restart policy.
     pub(crate) fn tick(&mut self, now_ms: u64, out: &mut Vec<Effect<W>>) {
-        while let Some(Reverse((at_ms, id))) = self.deadlines.peek().copied() {
-            if at_ms > now_ms {
-                out.push(Effect::Timer { at_ms });
-                break;
-            }
+        self.armed_ms = self.armed_ms.filter(|armed| *armed > now_ms);
+        while let Some(Reverse((at_ms, id))) = self.deadlines.peek().copied().filter(|due| due.0.0 <= now_ms) {
             self.deadlines.pop();
             let Some(entry) = self.tasks.get(id).filter(|entry| !entry.abandoned) else { continue };
             self.counts.deadlines += 1;
@@ -73,6 +85,7 @@ impl<W: Clone> Core<W> {
                 _ => self.fail(id, &error, out),
             }
         }
+        self.arm(out);
         self.settle(out);
     }
 

@@ -105,6 +105,8 @@ pub(crate) enum Effect<W> {
     Run(Run<W>),
     /// Answer the task's future with the error, and tell its code, where it runs, to stop.
     Fail { work: W, error: Error },
+    /// Drop the work of a task whose future was answered before: its `Drop` is the user's, and must not run under the lock.
+    Discard(W),
     /// Wake a lane that waits inside a task, to look again.
     Poke(LaneId),
     /// End a parked lane.
@@ -205,6 +207,8 @@ pub(crate) struct Core<W> {
     /// Lanes that sleep inside a nested wait.
     sleepers: Vec<LaneId>,
     deadlines: BinaryHeap<Reverse<(u64, TaskId)>>,
+    /// The earliest tick that was asked for and has not come.
+    armed_ms: Option<u64>,
     next_seq: u64,
     /// Somebody was turned away for want of room.
     turned_away: bool,
@@ -229,6 +233,7 @@ impl<W: Clone> Core<W> {
             claim: None,
             sleepers: Vec::new(),
             deadlines: BinaryHeap::new(),
+            armed_ms: None,
             next_seq: 0,
             turned_away: false,
             closed: None,

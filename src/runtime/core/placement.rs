@@ -4,7 +4,8 @@
 //! projected bytes queued. A lane takes from its worker's queue; when that has nothing it may run, from the longest
 //! other one. Within a queue: higher priority first, then first come, first served.
 //!
-//! A queue may hold ids of tasks that were cancelled or moved; they are skipped when met, and `len` does not count them.
+//! A queue may hold ids of tasks that were cancelled or moved; they are skipped when met, `len` does not count them, and
+//! they are swept out once they outweigh the living.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
@@ -20,7 +21,12 @@ pub(super) struct Queue {
     pub(super) len: usize,
     /// Their projected bytes.
     pub(super) bytes: u64,
+    /// At most so many ids in it are of tasks that left.
+    left: usize,
 }
+
+/// How many ids of tasks that left a list may hold beside twice the living.
+pub(super) const SWEEP_AT: usize = 1024;
 
 impl Queue {
     fn push(&mut self, id: TaskId, priority: i32, bytes: u64) {
@@ -83,7 +89,23 @@ impl<W: Clone> Core<W> {
         let queue = &mut self.workers[worker].queue;
         queue.len -= 1;
         queue.bytes = queue.bytes.saturating_sub(need);
+        queue.left += 1;
         self.queued -= 1;
+        if queue.left > SWEEP_AT + 2 * queue.len {
+            self.sweep(worker);
+        }
+    }
+
+    /// Takes the ids of tasks that left out of a queue: lanes that are long busy do not meet them.
+    fn sweep(&mut self, worker: usize) {
+        let (tasks, queue) = (&self.tasks, &mut self.workers[worker].queue);
+        let is_here = |id: &TaskId| tasks.get(*id).is_some_and(|entry| entry.state == State::Queued { worker });
+        queue.by_priority.retain(|_, ids| {
+            ids.retain(is_here);
+            ids.shrink_to(2 * ids.len());
+            !ids.is_empty()
+        });
+        queue.left = 0;
     }
 
     /// Says what a lane does next: run, look on for a moment, sleep, go back down its stack, or end.

@@ -62,7 +62,7 @@ pub(crate) struct Deaths {
 impl Deaths {
     /// Counts a death at `now_ms` and says what to do.
     pub(crate) fn record(&mut self, policy: &RestartPolicy, now_ms: u64) -> Verdict {
-        let period = policy.within.as_millis() as u64;
+        let period = u64::try_from(policy.within.as_millis()).unwrap_or(u64::MAX);
         while self.at_ms.front().is_some_and(|at| now_ms.saturating_sub(*at) > period) {
             self.at_ms.pop_front();
         }

@@ -94,6 +94,7 @@ impl Sim {
         for effect in out {
             match effect {
                 Effect::Fail { work, .. } => self.fail(work),
+                Effect::Discard(_) => {}
                 Effect::Poke(lane) => {
                     self.threads[lane.0].1.iter_mut().for_each(|attempt| attempt.asleep = false);
                 }
@@ -193,7 +194,7 @@ impl Sim {
                 self.act(|core, out| core.tick(now, out));
             }
             Effect::StopWorker { .. } | Effect::Room => {}
-            Effect::Fail { .. } | Effect::Poke(_) => unreachable!("carried out by act"),
+            Effect::Fail { .. } | Effect::Discard(_) | Effect::Poke(_) => unreachable!("carried out by act"),
         }
     }
 

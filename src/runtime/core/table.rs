@@ -138,7 +138,7 @@ impl<W> Table<W> {
         filled.map(|(i, slot)| TaskId::new(i, slot.generation)).collect()
     }
 
-    #[cfg(test)]
+    /// Returns how many entries there are.
     pub(crate) fn len(&self) -> usize {
         self.slots.len() - self.free.len()
     }
