@@ -15,7 +15,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::task::Waker;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -96,14 +96,8 @@ impl Hub {
         })
     }
 
-    /// Looks for a moment before it sleeps: the lock is held for less than a microsecond, a sleep and its end cost ten.
     fn lock(&self) -> MutexGuard<'_, Core<Work>> {
-        let free = || match self.core.try_lock() {
-            Ok(core) => Some(core),
-            Err(TryLockError::Poisoned(core)) => Some(core.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        };
-        blocking::spin(free).unwrap_or_else(|| lock(&self.core))
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Steps the core and carries out what it decided.
