@@ -14,7 +14,7 @@ use crate::measure::{Turns, median, quantile, row, seconds};
 
 const ITEMS: u64 = 1_000_000;
 const TASKS: u64 = 100_000;
-const TRIPS: usize = 20_000;
+const TRIPS: usize = 4_000;
 
 /// Prints the rows of this file.
 pub(crate) fn run(cluster: &Cluster) -> Result<()> {

@@ -94,7 +94,12 @@ impl<T> Future<T> {
 
     /// Marks the future as spent once its own task's answer was taken; a refused wait leaves the task alone.
     fn settle(&mut self, answer: Option<Result<T>>) -> Option<Result<T>> {
-        self.spent |= answer.is_some() && self.is_ready();
+        self.spent |= match &answer {
+            // Only the task gives a value; an error may be that of the wait.
+            Some(Ok(_)) => true,
+            Some(Err(_)) => self.is_ready(),
+            None => false,
+        };
         answer
     }
 

@@ -28,7 +28,7 @@ use super::core::{Core, Effect, End, LaneId, Next, Run, Settings, Spec, TaskId, 
 use super::lane::{self, Port};
 use super::memory::PeakMeter;
 use super::message::SupervisorRef;
-use super::task::{Control, Job, Task, TaskContext, discard, task_context};
+use super::task::{Control, Job, Task, TaskContext, discard, with_context};
 use crate::error::{Error, Result};
 use crate::store::{Spool, SpoolOptions, Store};
 
@@ -276,7 +276,7 @@ impl Hub {
 
     /// Returns the context of the task that runs on this thread, if it is one of this cluster's lanes.
     pub(crate) fn this_lane(&self) -> Option<LaneId> {
-        task_context().filter(|context| std::ptr::eq(&*context.hub, self)).and_then(|context| context.lane)
+        with_context(|context| if std::ptr::eq(&*context.hub, self) { context.lane } else { None })
     }
 
     pub(crate) fn seek(&self, lane: LaneId, last: bool) -> Next<Work> {

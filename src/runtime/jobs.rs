@@ -136,7 +136,7 @@ where
         // The clock is read rarely while items are quick, each time once they are not.
         let (mut stride, mut until_look) = (1u32, 1u32);
         while let Some((index, item)) = self.next() {
-            if self.control().is_stopped() || self.cells.cell(index).is_answered() {
+            if self.control().is_stopped() || self.cells.is_cancelled(index) {
                 discard(item);
                 continue;
             }

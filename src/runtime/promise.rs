@@ -4,7 +4,7 @@
 //! Both sides count how many answers somebody still wants: with the last one gone the task is cancelled.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Waker;
 use std::time::Instant;
 
@@ -26,6 +26,8 @@ pub(crate) struct Cells<T> {
     slots: Slots<T>,
     /// How many of them somebody still wants and nobody has answered.
     wanted: AtomicUsize,
+    /// Set before the first of them is cancelled or dropped without an answer.
+    some_cancelled: AtomicBool,
     /// Number of the first item within its `map`; `None` where the task is one of its own.
     first_item: Option<u64>,
     pub(crate) control: Control,
@@ -45,7 +47,8 @@ impl<T> Cells<T> {
 
     fn new(hub: &Arc<Hub>, name: &Arc<str>, slots: Slots<T>, wanted: usize, first_item: Option<u64>) -> Arc<Self> {
         let (hub, name, wanted) = (hub.clone(), name.clone(), AtomicUsize::new(wanted));
-        Arc::new(Cells { slots, wanted, first_item, control: Control::default(), name, hub })
+        let some_cancelled = AtomicBool::new(false);
+        Arc::new(Cells { slots, wanted, some_cancelled, first_item, control: Control::default(), name, hub })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -60,6 +63,11 @@ impl<T> Cells<T> {
             Slots::One(cell) => cell,
             Slots::Many(cells) => &cells[index],
         }
+    }
+
+    /// Returns whether a reader cancelled or dropped this item before it began. Costs one look at a flag where none did.
+    pub(crate) fn is_cancelled(&self, index: usize) -> bool {
+        self.some_cancelled.load(Ordering::Acquire) && self.cell(index).is_answered()
     }
 
     /// Returns the item's number within its `map`.
@@ -81,6 +89,7 @@ impl<T> Cells<T> {
         if self.hub.same_process().is_err() {
             return;
         }
+        self.some_cancelled.store(true, Ordering::Release);
         let was_pending = self.cell(index).close(|| self.cancelled());
         if was_pending && self.wanted.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.hub.cancel(&self.control);
@@ -92,6 +101,7 @@ impl<T> Cells<T> {
         if self.hub.same_process().is_err() {
             return false;
         }
+        self.some_cancelled.store(true, Ordering::Release);
         let cancelled = self.cell(index).answer(Err(self.cancelled())).is_ok();
         if cancelled && self.wanted.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.hub.cancel(&self.control);
@@ -127,10 +137,10 @@ impl<T> Cells<T> {
         if let Some(answer) = found(None) {
             return Some(answer);
         }
-        if let Err(error) = self.hub.same_process() {
-            return Some(Err(error));
-        }
         if let Some(lane) = self.hub.this_lane() {
+            if let Err(error) = self.hub.same_process() {
+                return Some(Err(error));
+            }
             return match self.hub.wait_in_task(lane, &self.control, until, |waker| found(Some(waker))) {
                 Ok(answer) => answer,
                 Err(error) => Some(Err(error)),
@@ -139,7 +149,14 @@ impl<T> Cells<T> {
         if let Err(error) = blocking::allowed("wait()") {
             return Some(Err(error));
         }
-        blocking::spin(|| found(None)).or_else(|| blocking::park_until(until, |waker| found(Some(waker))))
+        if let Some(answer) = blocking::spin(|| found(None)) {
+            return Some(answer);
+        }
+        // Asked late, because it is a system call: a forked child, which has no lanes, must not sleep.
+        if let Err(error) = self.hub.same_process() {
+            return Some(Err(error));
+        }
+        blocking::park_until(until, |waker| found(Some(waker)))
     }
 }
 

@@ -212,6 +212,11 @@ pub fn task_context() -> Option<TaskContext> {
     CURRENT.try_with(|current| current.borrow().last().cloned()).ok().flatten()
 }
 
+/// Reads the innermost task's context where it is.
+pub(crate) fn with_context<R>(read: impl FnOnce(&TaskContext) -> Option<R>) -> Option<R> {
+    CURRENT.with(|current| current.borrow().last().and_then(read))
+}
+
 /// Runs `body` as the innermost task of this thread.
 pub(crate) fn within<R>(context: TaskContext, body: impl FnOnce() -> R) -> R {
     CURRENT.with(|current| current.borrow_mut().push(context));
