@@ -14,6 +14,13 @@ use crate::common::{Watchdog, child_case, ended_by, report, run_child};
 /// A value that panics when it is dropped, so many times over.
 struct Bomb(u32);
 
+impl Bomb {
+    /// Code that asks for it holds all of it.
+    fn size(&self) -> u32 {
+        self.0
+    }
+}
+
 impl Drop for Bomb {
     fn drop(&mut self) {
         if self.0 == 0 {
@@ -53,7 +60,7 @@ const CONTAINED: [(&str, fn(&Cluster)); 9] = [
     }),
     ("capture of code that may run again", |cluster| {
         let bomb = Bomb(1);
-        assert_eq!(cluster.submit_task(Task::named("bad"), move || bomb.0).unwrap().wait().unwrap(), 1);
+        assert_eq!(cluster.submit_task(Task::named("bad"), move || bomb.size()).unwrap().wait().unwrap(), 1);
     }),
     ("capture of code that never ran", |cluster| {
         let gate = Arc::new(Gate::default());
@@ -61,7 +68,7 @@ const CONTAINED: [(&str, fn(&Cluster)); 9] = [
             (0..2).map(|_| gate.clone()).map(|gate| submit(cluster, "held", move || gate.pass())).collect();
         let (bomb, other) = (Bomb(1), Bomb(1));
         let never = submit(cluster, "never", move || drop(bomb));
-        let again = cluster.submit_task(Task::named("never"), move || other.0).unwrap();
+        let again = cluster.submit_task(Task::named("never"), move || other.size()).unwrap();
         assert!(never.cancel() && again.cancel());
         gate.open();
         cluster.gather(held).unwrap();
@@ -72,7 +79,7 @@ const CONTAINED: [(&str, fn(&Cluster)); 9] = [
             (0..2).map(|_| gate.clone()).map(|gate| submit(cluster, "held", move || gate.pass())).collect();
         let bomb = Bomb(1);
         let late = Task::named("late").deadline(Duration::from_millis(1));
-        let late = cluster.submit_task(late, move || bomb.0).unwrap();
+        let late = cluster.submit_task(late, move || bomb.size()).unwrap();
         assert!(matches!(late.wait(), Err(Error::Deadline { .. })));
         gate.open();
         cluster.gather(held).unwrap();

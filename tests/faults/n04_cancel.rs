@@ -140,7 +140,8 @@ fn a_cancel_races_start_end_and_theft_and_every_future_resolves_once() {
     let now = cluster.snapshot();
     drop(watchdog);
     assert_eq!(tally.cancelled + tally.ran, races);
-    assert!(tally.cancelled > races / 20 && tally.ran > races / 20 && now.stolen > 0, "the races are not even");
+    let met = [tally.cancelled, tally.ran, 20 * now.stolen];
+    assert!(met.iter().all(|n| *n > races / 20), "the races are not even: {met:?} of {races}");
     took_ns.sort_unstable();
     let (p50, p99) = (quantile(&took_ns, 0.5), quantile(&took_ns, 0.99));
     report(
