@@ -13,7 +13,12 @@ mod sync;
 pub use bytes::ByteSize;
 pub use error::{Error, Result};
 pub use runtime::{
-    AsCompleted, Blocks, Chaos, Cluster, ClusterBuilder, Full, Future, FutureState, Inputs, Progress, Reservation,
-    RestartPolicy, Scheduler, Shared, ShutdownReport, Snapshot, Task, TaskContext, Waited, WorkerSnapshot, blocking,
-    task_context,
+    Actor, AsCompleted, BatchedMap, Blocks, Chaos, Cluster, ClusterBuilder, Full, Future, FutureState, Inputs,
+    Progress, Reservation, RestartPolicy, Scheduler, Shared, ShutdownReport, Snapshot, Task, TaskContext, Waited,
+    WorkerSnapshot, blocking, task_context,
 };
+
+/// The programs of the README, compiled and run as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

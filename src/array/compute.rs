@@ -1,7 +1,7 @@
 //! Running an array: bring it home, leave it on the workers, stream it, or hand each block to a function.
 //!
-//! Everything here is one task per block on [`Cluster::map_blocks`] or [`Cluster::reduce_blocks`], started in row order, with
-//! the bytes of its [plan](super::Plan). Reductions join in block order: the same bits on any number of workers.
+//! Everything here is one task per block, on [`Cluster::map_blocks`] or [`Cluster::reduce_blocks`] or of its own for a stream,
+//! started in row order, with the bytes of its [plan](super::Plan). Reductions join in block order: the same bits on any number of workers.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,8 +9,9 @@ use std::sync::Arc;
 use super::expr::{Expr, to_usize, with_block};
 use super::grid::Cuts;
 use super::{Array, Block, BlockInfo, Plan, Working};
-use crate::error::Result;
-use crate::runtime::{Blocks, Cluster, Progress, TaskContext};
+use crate::bytes::ByteSize;
+use crate::error::{Error, Result};
+use crate::runtime::{Blocks, Cluster, Future, Progress, Task, TaskContext, task_context};
 
 impl Array {
     /// Computes the whole array and brings it home as one block.
@@ -74,7 +75,7 @@ impl Array {
     pub fn blocks(&self, cluster: &Cluster) -> Result<BlockIter> {
         let plan = self.plan_for(cluster, "blocks", 0)?;
         let (array, cluster) = (self.clone(), cluster.clone());
-        Ok(BlockIter { array, cluster, plan, next: 0, ready: VecDeque::new() })
+        Ok(BlockIter { array, cluster, plan, next: 0, ahead: VecDeque::new() })
     }
 
     /// Computes every block, hands it to `map` on its worker, and returns the answers in row order.
@@ -152,16 +153,21 @@ impl Array {
     }
 }
 
-/// Computed blocks, in row order.
+/// Computed blocks, in row order. Dropping it cancels what it is ahead with.
 #[derive(Debug)]
 #[must_use = "blocks are computed as they are taken"]
 pub struct BlockIter {
     array: Array,
     cluster: Cluster,
     plan: Plan,
+    /// The block that is started next.
     next: usize,
-    ready: VecDeque<Block>,
+    /// Blocks that are started and not taken.
+    ahead: VecDeque<Future<Result<Block>>>,
 }
+
+/// How often a block is computed again whose worker was lost.
+const RETRIES: u32 = 3;
 
 impl BlockIter {
     /// Returns what all of it takes.
@@ -169,17 +175,24 @@ impl BlockIter {
         &self.plan
     }
 
-    /// Computes as many blocks as keep every lane busy twice.
-    fn compute_ahead(&mut self) -> Result<()> {
-        let n = (2 * self.cluster.lanes()).min(self.plan.tasks - self.next);
-        let projected_bytes = self.plan.projected_bytes;
-        let blocks = Blocks { name: "blocks".into(), n, projected_bytes, progress: None };
-        let (array, rows, first) = (self.array.clone(), self.plan.grid.rows.clone(), self.next);
-        self.ready.extend(self.cluster.map_blocks(&blocks, move |i, context| {
-            with_block(&array, first + i, rows.run(first + i), context, |block, _| Ok(block))
-        })?);
-        self.next += n;
-        Ok(())
+    /// Starts blocks until every lane has one to do and one to come, then takes the first.
+    fn take(&mut self) -> Result<Option<Block>> {
+        while self.next < self.plan.tasks && self.ahead.len() < 2 * self.cluster.lanes() {
+            let started = self.start(self.next)?;
+            self.ahead.push_back(started);
+            self.next += 1;
+        }
+        self.ahead.pop_front().map(|block| block.wait()?).transpose()
+    }
+
+    fn start(&self, index: usize) -> Result<Future<Result<Block>>> {
+        let task = Task::named("blocks").projected(ByteSize(self.plan.projected_bytes)).retries(RETRIES);
+        let (array, rows) = (self.array.clone(), self.plan.grid.rows.run(index));
+        self.cluster.submit_task(task, move || {
+            let outside = || Error::ClusterDown { cause: "a block ran outside of a task".into() };
+            let context = task_context().ok_or_else(outside)?;
+            with_block(&array, index, rows.clone(), &context, |block, _| Ok(block))
+        })
     }
 }
 
@@ -187,19 +200,94 @@ impl Iterator for BlockIter {
     type Item = Result<Block>;
 
     fn next(&mut self) -> Option<Result<Block>> {
-        if self.ready.is_empty()
-            && self.next < self.plan.tasks
-            && let Err(error) = self.compute_ahead()
-        {
+        let taken = self.take();
+        if taken.is_err() {
             self.next = self.plan.tasks;
-            return Some(Err(error));
+            self.ahead.clear();
         }
-        self.ready.pop_front().map(Ok)
+        taken.transpose()
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self.ready.len() + self.plan.tasks - self.next;
+        let left = self.ahead.len() + self.plan.tasks - self.next;
         // An error ends it early.
         (left.min(1), Some(left))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::array::{BlockKind, BlockMap, DType, random};
+    use crate::runtime::Scheduler;
+
+    fn clusters() -> [Cluster; 2] {
+        [Scheduler::Threads, Scheduler::Serial].map(|scheduler| {
+            let builder = Cluster::builder().allowance(ByteSize(1 << 20)).workers(2).scheduler(scheduler);
+            builder.build().expect("sound settings")
+        })
+    }
+
+    #[test]
+    fn blocks_come_in_row_order_with_the_numbers_of_the_whole() {
+        for cluster in clusters() {
+            let array = random::uniform(103, 3, 5, 10).log1p();
+            let whole = array.compute(&cluster).expect("small").to_vec::<f64>();
+            let blocks = array.blocks(&cluster).expect("small");
+            assert_eq!((blocks.plan().tasks, blocks.size_hint()), (11, (1, Some(11))));
+            let parts: Vec<f64> = blocks.flat_map(|block| block.expect("small").to_vec::<f64>()).collect();
+            assert_eq!(parts, whole);
+            // Taking a few is enough: the others are cancelled.
+            let first = array.blocks(&cluster).expect("small").next().expect("eleven blocks").expect("small");
+            assert_eq!(first.to_vec::<f64>(), whole[..30]);
+        }
+    }
+
+    #[test]
+    fn the_first_failing_block_ends_a_stream_and_fails_a_run() {
+        for cluster in clusters() {
+            let fail = |block: Block, info: BlockInfo| match info.index {
+                index if index < 4 => Ok(block),
+                index => Err(Error::bad_argument("test", "block", index, "below 4")),
+            };
+            let map = BlockMap::new("fail", 1, DType::F64, BlockKind::Dense, fail);
+            let array = random::uniform(10, 1, 5, 1).map_blocks(map).expect("one column");
+            let results: Vec<Result<Block>> = array.blocks(&cluster).expect("small").collect();
+            assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, true, true, true, false]);
+            let error = array.compute(&cluster).expect_err("block 4");
+            assert!(error.to_string().contains("block is 4"), "{error}");
+            assert!(array.persist(&cluster).is_err());
+        }
+    }
+
+    #[test]
+    fn persisted_arrays_are_read_back_on_any_grid_and_nothing_is_persisted_too() {
+        for cluster in clusters() {
+            let array = random::uniform(50, 4, 5, 7);
+            let stored = array.persist(&cluster).expect("small");
+            let whole = array.compute(&cluster).expect("small").to_vec::<f64>();
+            for rows in [1, 5, 7, 50] {
+                let again = stored.clone().with_block_rows(rows).compute(&cluster).expect("small");
+                assert_eq!(again.to_vec::<f64>(), whole);
+            }
+            let none = random::uniform(0, 4, 5, None).persist(&cluster).and_then(|none| none.compute(&cluster));
+            assert_eq!(none.expect("nothing").shape(), (0, 4));
+        }
+    }
+
+    #[test]
+    fn progress_hears_of_every_block() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        for cluster in clusters() {
+            let heard = Arc::new(AtomicUsize::new(0));
+            let told = heard.clone();
+            let progress: Progress = Arc::new(move |_, total| {
+                assert_eq!(total, 8);
+                told.fetch_add(1, Ordering::Relaxed);
+            });
+            let stored = random::uniform(8, 1, 5, 1).persist_with(&cluster, Some(progress)).expect("small");
+            assert_eq!(stored.cuts().map(Cuts::n_runs), Some(8));
+            assert_eq!(heard.load(Ordering::Relaxed), 8);
+        }
     }
 }

@@ -57,6 +57,33 @@ pub(super) enum Expr {
     MapBlocks(Array, BlockMap),
 }
 
+impl Expr {
+    /// Takes the input out of the node.
+    fn take_input(&mut self) -> Option<Arc<Expr>> {
+        match self {
+            Expr::Source(_) | Expr::Random(_) | Expr::Zeros | Expr::Memory(_) | Expr::Chunks(..) => None,
+            Expr::Kernel(input, _)
+            | Expr::SelectRows(input, _)
+            | Expr::SelectColumns(input, _)
+            | Expr::AsType(input)
+            | Expr::ToKind(input)
+            | Expr::MatMul(input, _)
+            | Expr::MapBlocks(input, _) => Some(std::mem::replace(&mut input.expr, Arc::new(Expr::Zeros))),
+        }
+    }
+}
+
+/// Drops a chain node by node: one that a loop made, of a million nodes, would overflow the stack otherwise.
+impl Drop for Expr {
+    fn drop(&mut self) {
+        let mut next = self.take_input();
+        while let Some(mut node) = next {
+            // A node that others hold too stays, and all that it stands on.
+            next = Arc::get_mut(&mut node).and_then(Expr::take_input);
+        }
+    }
+}
+
 type BlockFn = dyn Fn(Block, BlockInfo) -> Result<Block> + Send + Sync;
 
 /// A caller's function on blocks, and what it promises about its results.
@@ -174,14 +201,19 @@ impl Evaluation<'_> {
 
     /// Maps the chunk that the rows are; or copies them together when they are parts of several.
     fn chunk_rows(&mut self, array: &Array, chunks: &[StoredBlock], cuts: &Cuts, rows: Range<u64>) -> Result<Block> {
-        let mut joined = Block::empty(to_usize(array.cols())?, array.dtype, array.kind);
+        let mut parts = Vec::new();
         for i in cuts.overlapping(rows.clone()) {
             let (run, block) = (cuts.run(i), chunks[i].block()?);
             self.read.extend(block.mapping().cloned());
             if run == rows {
                 return Ok(block);
             }
-            let part = rows.start.max(run.start) - run.start..rows.end.min(run.end) - run.start;
+            parts.push((block, rows.start.max(run.start) - run.start..rows.end.min(run.end) - run.start));
+        }
+        let mut joined = Block::empty(to_usize(array.cols())?, array.dtype, array.kind);
+        let nnz = parts.iter().map(|(block, part)| block.nnz_of_rows(part.clone())).sum();
+        joined.try_reserve(to_usize(rows.end - rows.start)?, to_usize(nnz)?)?;
+        for (block, part) in parts {
             joined.append_rows(&block, to_usize(part.start)?..to_usize(part.end)?)?;
         }
         Ok(joined)
@@ -252,5 +284,111 @@ impl Array {
             | Expr::MatMul(input, _)
             | Expr::MapBlocks(input, _) => Some(input),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ByteSize, Cluster};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// Three rows of two columns, and a count of how often they are read; what it promises is up to the test.
+    #[derive(Debug, Default)]
+    struct Counted {
+        reads: AtomicUsize,
+        promised_cols: u64,
+        truly_csr: bool,
+    }
+
+    impl Source for Counted {
+        fn shape(&self) -> (u64, u64) {
+            (3, self.promised_cols)
+        }
+        fn dtype(&self) -> DType {
+            DType::F64
+        }
+        fn kind(&self) -> BlockKind {
+            BlockKind::Dense
+        }
+        fn nnz(&self) -> u64 {
+            6
+        }
+        fn nnz_of(&self, rows: Range<u64>) -> Result<u64> {
+            Ok(2 * (rows.end - rows.start))
+        }
+        fn storage_rows(&self) -> u64 {
+            1
+        }
+        fn scratch_bytes(&self, _: Range<u64>) -> Result<u64> {
+            Ok(100)
+        }
+        fn read_rows(&self, rows: Range<u64>, _: &TaskContext) -> Result<Block> {
+            self.reads.fetch_add(1, Ordering::Relaxed);
+            let rows = to_usize(rows.end - rows.start)?;
+            let block = DenseBlock::new(rows, 2, vec![1.0; 2 * rows])?;
+            if self.truly_csr { Ok(block.to_csr()?.into()) } else { Ok(block.into()) }
+        }
+        fn name(&self) -> String {
+            "counted".into()
+        }
+    }
+
+    fn cluster() -> Cluster {
+        Cluster::builder().allowance(ByteSize(1 << 20)).workers(2).build().expect("sound settings")
+    }
+
+    #[test]
+    fn a_chain_reads_each_block_once_for_all_that_is_asked() {
+        use crate::array::{Over, Statistic};
+        let source = Arc::new(Counted { promised_cols: 2, ..Counted::default() });
+        let chain = Array::from_source(source.clone()).with_block_rows(1).log1p().scale(2.0);
+        let plan = chain.plan(&cluster()).expect("small");
+        assert_eq!((plan.tasks, plan.bytes_read, plan.projected_bytes), (3, 48, 116), "a row, and the decoder");
+        assert_eq!(source.reads.load(Ordering::Relaxed), 0, "planning reads nothing");
+        let asked = [(Statistic::Sum, Over::Whole), (Statistic::Var { ddof: 1 }, Over::EachColumn)];
+        chain.reduce_many(&cluster(), &asked, None).expect("small");
+        assert_eq!(source.reads.load(Ordering::Relaxed), 3);
+    }
+
+    #[test]
+    fn a_source_that_breaks_its_promise_is_refused() {
+        let wide = Array::from_source(Arc::new(Counted { promised_cols: 5, ..Counted::default() }));
+        let error = wide.compute(&cluster()).expect_err("two columns, not five");
+        assert!(matches!(error, Error::ShapeMismatch { left: (3, 5), right: (3, 2), .. }), "{error}");
+        let other = Counted { promised_cols: 2, truly_csr: true, ..Counted::default() };
+        let error = Array::from_source(Arc::new(other)).compute(&cluster()).expect_err("CSR, not dense");
+        assert!(error.to_string().contains("csr float64") && error.to_string().contains("dense float64"), "{error}");
+    }
+
+    #[test]
+    fn a_function_that_breaks_its_promise_is_refused() {
+        let array = Array::from_rows(&[[1.0, 2.0]]).expect("one row");
+        let map = BlockMap::new("wider", 3, DType::F64, BlockKind::Dense, |block, _| Ok(block));
+        let error = array.map_blocks(map).and_then(|array| array.compute(&cluster())).expect_err("two columns");
+        assert!(matches!(error, Error::ShapeMismatch { operation: "map_blocks", .. }), "{error}");
+        let map = BlockMap::new("single", 2, DType::F32, BlockKind::Dense, |block, _| Ok(block));
+        let error = array.map_blocks(map).and_then(|array| array.compute(&cluster())).expect_err("float64");
+        assert!(matches!(error, Error::BadArgument { operation: "map_blocks", .. }), "{error}");
+    }
+
+    #[test]
+    fn kernels_never_touch_the_chunks_that_they_read() {
+        let stored = Array::from_rows(&[[1.0, 2.0], [3.0, 4.0]]).expect("two rows").persist(&cluster()).expect("small");
+        for _ in 0..2 {
+            let squares = stored.square().compute(&cluster()).expect("small");
+            assert_eq!(squares.to_vec::<f64>(), [1.0, 4.0, 9.0, 16.0]);
+        }
+        assert_eq!(stored.plan(&cluster()).expect("small").projected_bytes, 0, "mapped bytes are no anonymous ones");
+    }
+
+    #[test]
+    fn a_chain_of_a_hundred_thousand_nodes_is_refused_and_dropped_in_peace() {
+        let mut array = Array::from_rows(&[[1.0]]).expect("one value");
+        for _ in 0..100_000 {
+            array = array.negate();
+        }
+        let error = array.compute(&cluster()).expect_err("too long");
+        assert!(error.to_string().contains("persist"), "{error}");
     }
 }

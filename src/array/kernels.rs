@@ -99,7 +99,8 @@ impl Kernel {
     /// Returns the anonymous bytes that applying it to a block of so many rows takes besides the block.
     pub fn scratch_bytes(&self, rows: u64) -> u64 {
         match self {
-            Kernel::NormalizeRows(_) | Kernel::ScaleRows(_) => rows.saturating_add(1).saturating_mul(8),
+            // Two numbers for each row: where it ends, and its sum or factor.
+            Kernel::NormalizeRows(_) | Kernel::ScaleRows(_) => rows.saturating_add(1).saturating_mul(16),
             _ => 0,
         }
     }

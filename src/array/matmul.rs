@@ -33,9 +33,9 @@ impl Product {
 
     /// Returns the anonymous bytes of computing so many rows of so many columns, the result aside.
     pub(super) fn scratch_bytes(&self, rows: u64, cols: u64) -> u64 {
-        // The tile in f64, and what the GEMM packs: at most both its operands again.
+        // The tile as it is, in f64 and packed by the GEMM; the right side packed; what packing rounds up.
         let tile = rows.min(TILE_ROWS as u64).saturating_mul(cols).saturating_mul(8);
-        tile.saturating_mul(2).saturating_add(size_of_val(self.right_t.as_slice()) as u64)
+        tile.saturating_mul(3).saturating_add(size_of_val(self.right_t.as_slice()) as u64).saturating_add(32 << 10)
     }
 
     /// Computes the product.

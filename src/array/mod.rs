@@ -50,6 +50,7 @@ pub use values::{Buffer, Values};
 
 pub(crate) use values::with_values;
 
+use std::fmt;
 use std::sync::Arc;
 
 use expr::Expr;
@@ -66,7 +67,7 @@ use expr::Expr;
 /// assert_eq!(logs.nnz(&cluster, Over::EachColumn)?, [2.0, 1.0]);
 /// # Ok::<(), allotment::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "an array is a description: compute, persist or reduce it"]
 pub struct Array {
     shape: (u64, u64),
@@ -75,6 +76,15 @@ pub struct Array {
     /// How the rows are cut, where that is not left to the plan.
     cuts: Option<Cuts>,
     expr: Arc<Expr>,
+}
+
+impl fmt::Debug for Array {
+    /// Names the last operation only: a chain may be long.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Array");
+        shown.field("shape", &self.shape).field("dtype", &self.dtype).field("kind", &self.kind);
+        shown.field("cuts", &self.cuts).field("operation", &self.operation()).finish()
+    }
 }
 
 impl Array {

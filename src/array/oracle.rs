@@ -140,7 +140,7 @@ fn start() -> impl Strategy<Value = (Naive, Array)> {
     (lengths, 0..8usize, any::<u64>(), dtypes, any::<bool>()).prop_map(|(lengths, cols, seed, dtype, csr)| {
         let count = |i: usize, j: usize| {
             let mixed = (seed ^ (i * 31 + j) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40;
-            if mixed % 3 == 0 { (mixed / 3 % 5) as f64 } else { 0.0 }
+            if mixed.is_multiple_of(3) { (mixed / 3 % 5) as f64 } else { 0.0 }
         };
         let naive = Naive::from_fn(lengths.iter().sum(), cols, count);
         let whole =

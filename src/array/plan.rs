@@ -28,6 +28,9 @@ const TARGET_TASKS: u64 = 64;
 /// Storage chunks up to so many bytes are not torn apart.
 const STORAGE_BYTES: u64 = 8 * TARGET_BYTES;
 
+/// Each node of a chain takes a frame of a lane's stack, of well under 4 KiB.
+const LONGEST_CHAIN: usize = 256;
+
 /// What a caller's part of a task holds besides the block: its partial, and scratch that grows with the block's rows.
 ///
 /// A plain number of bytes is taken as `fixed`.
@@ -125,6 +128,7 @@ impl Array {
     ///
     /// [`Error::TooBig`] when no block, or none of the grid that was given, fits a worker's allowance.
     pub fn plan_for(&self, cluster: &Cluster, name: &str, working: impl Into<Working>) -> Result<Plan> {
+        self.check_length()?;
         let (allowance, working) = (cluster.allowance(), working.into());
         let lanes = (cluster.lanes() / cluster.workers().max(1)).max(1) as u64;
         let cuts = match &self.cuts {
@@ -148,18 +152,24 @@ impl Array {
         })
     }
 
+    /// Refuses a chain that is too long to be followed on a lane's stack.
+    fn check_length(&self) -> Result<()> {
+        let length = std::iter::successors(Some(self), |array| array.input()).count();
+        if length <= LONGEST_CHAIN {
+            return Ok(());
+        }
+        let expected = format!("at most {LONGEST_CHAIN}: call persist() in between");
+        Err(Error::bad_argument("plan", "number of operations", length, expected))
+    }
+
     /// Names the nodes of the chain, first node first.
     fn steps(&self) -> Vec<Arc<str>> {
-        let mut steps: Vec<Arc<str>> = Vec::new();
-        let mut array = Some(self);
-        while let Some(at) = array {
-            steps.push(match &*at.expr {
-                Expr::Source(source) => format!("read {}", source.name()).into(),
-                Expr::MapBlocks(_, map) => map.name.clone(),
-                _ => at.operation().into(),
-            });
-            array = at.input();
-        }
+        let name = |array: &Array| match &*array.expr {
+            Expr::Source(source) => format!("read {}", source.name()).into(),
+            Expr::MapBlocks(_, map) => map.name.clone(),
+            _ => array.operation().into(),
+        };
+        let mut steps: Vec<Arc<str>> = std::iter::successors(Some(self), |array| array.input()).map(name).collect();
         steps.reverse();
         steps
     }

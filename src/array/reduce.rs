@@ -69,10 +69,11 @@ impl Request {
         request
     }
 
-    /// Returns what a task holds: two shares while they join, and what the variance of columns needs on the way.
+    /// Returns what a task holds: two shares while they join and those that wait for theirs, and on the way what the
+    /// variance of columns needs.
     fn working(self, cols: u64) -> Working {
         const GROUP: u64 = 32;
-        let columns = if self.columns.is_some() { 3 * GROUP * cols } else { 0 };
+        let columns = if self.columns.is_some() { (5 * GROUP).saturating_mul(cols) } else { 0 };
         Working { fixed: columns.saturating_add(1024), per_row: if self.rows.is_some() { 2 * GROUP } else { 0 } }
     }
 

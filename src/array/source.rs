@@ -1,4 +1,7 @@
 //! Where an array's blocks come from outside: a file format, implemented in `io`.
+//!
+//! A source is opened once and read from several lanes at a time. Opening checks the header; reading checks the rows
+//! that it reads. What it says about bytes is what the plan reserves, so it must hold for every run of rows.
 use std::fmt::Debug;
 use std::ops::Range;
 
@@ -6,7 +9,7 @@ use super::{Block, BlockKind, DType};
 use crate::error::Result;
 use crate::runtime::TaskContext;
 
-/// A matrix that can be read by runs of rows. Implemented by the formats of `io` and by matrices in memory.
+/// A matrix that can be read by runs of rows. Implemented by the formats of `io`, and by whatever a program reads.
 pub trait Source: Debug + Send + Sync {
     /// Returns rows and columns.
     fn shape(&self) -> (u64, u64);

@@ -8,16 +8,20 @@
 //! afterwards on the same thread about four times slower.
 
 mod factors;
+mod reflections;
 
-use faer::linalg::matmul;
+use faer::diag::DiagMut;
+use faer::dyn_stack::{MemBuffer, MemStack, StackReq};
+use faer::linalg::cholesky::llt::factor as llt;
 use faer::linalg::matmul::triangular::{self, BlockStructure};
+use faer::linalg::{evd, matmul, svd, triangular_solve};
+use faer::prelude::default;
 use faer::{Accum, MatMut, MatRef, Par};
 use nalgebra::DMatrix;
 
 use crate::error::{Error, Result};
 
 pub use factors::{Eigh, SmallSvd, eigh, eigh_bytes, qr_bytes, qr_r, qr_thin, svd_bytes, svd_small};
-pub(crate) use factors::{cholesky_r, solve_rows};
 
 /// Adds `rowsᵀ · rows` to the upper triangle of `acc`; below the diagonal `acc` keeps what it holds.
 ///
@@ -35,7 +39,7 @@ pub(crate) use factors::{cholesky_r, solve_rows};
 /// # Ok::<(), allotment::Error>(())
 /// ```
 pub fn gram_upper(rows: &[f64], n_rows: usize, n_cols: usize, acc: &mut DMatrix<f64>) -> Result<()> {
-    meet("gram", (rows.len(), 1), (n_rows * n_cols, 1), "the slice must hold rows × columns values")?;
+    meet("gram", (rows.len(), 1), (n_rows.saturating_mul(n_cols), 1), "the slice must hold rows × columns values")?;
     meet("gram", acc.shape(), (n_cols, n_cols), "the sum must be columns × columns")?;
     if n_rows == 0 || n_cols == 0 {
         return Ok(());
@@ -72,8 +76,8 @@ pub fn gram_upper(rows: &[f64], n_rows: usize, n_cols: usize, acc: &mut DMatrix<
 /// ```
 pub fn rows_times_components(rows: &[f64], n_rows: usize, components: &DMatrix<f64>, out: &mut [f64]) -> Result<()> {
     let (k, p) = components.shape();
-    meet("matmul", (rows.len(), 1), (n_rows * p, 1), "the rows need as many columns as the components")?;
-    meet("matmul", (out.len(), 1), (n_rows * k, 1), "the output must hold rows × components values")?;
+    meet("matmul", (rows.len(), 1), (n_rows.saturating_mul(p), 1), "the rows need as many columns as the components")?;
+    meet("matmul", (out.len(), 1), (n_rows.saturating_mul(k), 1), "the output must hold rows × components values")?;
     let _exit = LeaveAvx;
     let (x, out) = (MatRef::from_row_major_slice(rows, n_rows, p), MatMut::from_row_major_slice_mut(out, n_rows, k));
     matmul::matmul(out, Accum::Replace, x, as_faer(components).transpose(), 1.0, Par::Seq);
@@ -87,7 +91,12 @@ pub fn rows_times_components(rows: &[f64], n_rows: usize, components: &DMatrix<f
 /// [`Error::ShapeMismatch`] when the sizes do not meet.
 pub fn add_transposed_times(t: &[f64], rows: &[f64], n_rows: usize, acc: &mut DMatrix<f64>) -> Result<()> {
     let (k, p) = acc.shape();
-    meet("matmul", (t.len(), rows.len()), (n_rows * k, n_rows * p), "both sides need the same number of rows")?;
+    meet(
+        "matmul",
+        (t.len(), rows.len()),
+        (n_rows.saturating_mul(k), n_rows.saturating_mul(p)),
+        "both sides need the same number of rows",
+    )?;
     let _exit = LeaveAvx;
     let (t, x) = (MatRef::from_row_major_slice(t, n_rows, k), MatRef::from_row_major_slice(rows, n_rows, p));
     matmul::matmul(as_faer_mut(acc), Accum::Add, t.transpose(), x, 1.0, Par::Seq);
@@ -106,6 +115,103 @@ pub fn gemm(a: &DMatrix<f64>, b: &DMatrix<f64>) -> Result<DMatrix<f64>> {
     let mut out = DMatrix::zeros(a.nrows(), b.ncols());
     matmul::matmul(as_faer_mut(&mut out), Accum::Replace, as_faer(a), as_faer(b), 1.0, Par::Seq);
     Ok(out)
+}
+
+/// Returns R with `RᵀR = gram`, reading the upper triangle only; `None` when rounding left it not positive definite.
+pub(crate) fn cholesky_r(gram: &DMatrix<f64>) -> Option<DMatrix<f64>> {
+    let n = gram.nrows();
+    let mut r = gram.clone();
+    if n > 0 {
+        let _exit = LeaveAvx;
+        let mut memory = MemBuffer::new(llt::cholesky_in_place_scratch::<f64>(n, Par::Seq, default()));
+        let lower = as_faer_mut(&mut r).transpose_mut();
+        llt::cholesky_in_place(lower, default(), Par::Seq, MemStack::new(&mut memory), default()).ok()?;
+    }
+    r.fill_lower_triangle(0.0, 1);
+    // A diagonal that is zero or not a number passes no later test, but is told apart here at no cost.
+    (0..n).all(|i| r[(i, i)] > 0.0 && r[(i, i)].is_finite()).then_some(r)
+}
+
+/// Replaces each of the rows, of as many values as `r` has columns, by the solution of `row = solution · r`.
+///
+/// Unlike a product with the inverse of `r` this is as accurate as the rows themselves, however ill-conditioned `r`.
+pub(crate) fn solve_rows(r: &DMatrix<f64>, rows: &mut [f64]) -> Result<()> {
+    let n = r.ncols();
+    let n_rows = rows.len().checked_div(n).unwrap_or(0);
+    meet("solve", (rows.len(), n), (n_rows * n, r.nrows()), "the rows need as many columns as r")?;
+    let _exit = LeaveAvx;
+    let transposed = MatMut::from_column_major_slice_mut(rows, n, n_rows);
+    triangular_solve::solve_lower_triangular_in_place(as_faer(r).transpose(), transposed, Par::Seq);
+    Ok(())
+}
+
+/// Returns U, the singular values, largest first, and V of a square matrix of finite values.
+fn svd_square(a: &DMatrix<f64>) -> Result<(DMatrix<f64>, Vec<f64>, DMatrix<f64>)> {
+    let n = a.nrows();
+    let (mut u, mut s, mut v) = (DMatrix::zeros(n, n), vec![0.0; n], DMatrix::zeros(n, n));
+    if n > 0 {
+        let _exit = LeaveAvx;
+        let mut memory = MemBuffer::new(svd_scratch(n));
+        let (s, stack) = (DiagMut::from_slice_mut(&mut s), MemStack::new(&mut memory));
+        svd::svd(as_faer(a), s, Some(as_faer_mut(&mut u)), Some(as_faer_mut(&mut v)), Par::Seq, stack, default())
+            .map_err(|_| did_not_converge("svd", n))?;
+    }
+    Ok((u, s, v))
+}
+
+/// Returns how many bytes [`svd_square`] holds besides its argument.
+fn svd_square_bytes(n: usize) -> u64 {
+    (svd_scratch(n).unaligned_bytes_required() + 2 * n * n * 8) as u64
+}
+
+fn svd_scratch(n: usize) -> StackReq {
+    let thin = svd::ComputeSvdVectors::Thin;
+    svd::svd_scratch::<f64>(n, n, thin, thin, Par::Seq, default())
+}
+
+/// Returns eigenvalues, smallest first, and eigenvectors of a symmetric matrix of finite values, by its lower triangle.
+fn eigh_ascending(a: &DMatrix<f64>) -> Result<(Vec<f64>, DMatrix<f64>)> {
+    let n = a.nrows();
+    let (mut values, mut vectors) = (vec![0.0; n], DMatrix::zeros(n, n));
+    if n > 0 {
+        let _exit = LeaveAvx;
+        let mut memory = MemBuffer::new(eigh_scratch(n));
+        let (s, stack) = (DiagMut::from_slice_mut(&mut values), MemStack::new(&mut memory));
+        evd::self_adjoint_evd(as_faer(a), s, Some(as_faer_mut(&mut vectors)), Par::Seq, stack, default())
+            .map_err(|_| did_not_converge("eigh", n))?;
+    }
+    Ok((values, vectors))
+}
+
+/// Returns how many bytes [`eigh_ascending`] holds besides its argument.
+fn eigh_ascending_bytes(n: usize) -> u64 {
+    (eigh_scratch(n).unaligned_bytes_required() + (n * n + n) * 8) as u64
+}
+
+fn eigh_scratch(n: usize) -> StackReq {
+    evd::self_adjoint_evd_scratch::<f64>(n, evd::ComputeEigenvectors::Yes, Par::Seq, default())
+}
+
+/// Replaces the part of `c` from a place on by `(I − V T Vᵀ)` times it, or by the transpose's product.
+fn reflect_block(v: &DMatrix<f64>, t: &DMatrix<f64>, transposed: bool, c: &mut DMatrix<f64>, from: (usize, usize)) {
+    let (rows, cols) = (c.nrows() - from.0, c.ncols() - from.1);
+    if cols == 0 {
+        return;
+    }
+    let _exit = LeaveAvx;
+    let (v, t) = (as_faer(v), as_faer(t));
+    let t = if transposed { t.transpose() } else { t };
+    let mut c = as_faer_mut(c).submatrix_mut(from.0, from.1, rows, cols);
+    let (mut vt_c, mut t_vt_c) = (DMatrix::zeros(v.ncols(), cols), DMatrix::zeros(v.ncols(), cols));
+    matmul::matmul(as_faer_mut(&mut vt_c), Accum::Replace, v.transpose(), c.as_ref(), 1.0, Par::Seq);
+    matmul::matmul(as_faer_mut(&mut t_vt_c), Accum::Replace, t, as_faer(&vt_c), 1.0, Par::Seq);
+    matmul::matmul(c.as_mut(), Accum::Add, v, as_faer(&t_vt_c), -1.0, Par::Seq);
+}
+
+fn did_not_converge(operation: &'static str, n: usize) -> Error {
+    // The library's own limit; it does not tell the residual that was reached.
+    let iterations = n.saturating_mul(n).saturating_mul(32);
+    Error::NoConvergence { operation, iterations, residual: f64::NAN, tolerance: f64::EPSILON }
 }
 
 fn as_faer(a: &DMatrix<f64>) -> MatRef<'_, f64> {
@@ -176,7 +282,7 @@ mod vector_registers {
             println!("skipped: on this processor faer leaves the vector registers {after_faer_alone:?}");
             return;
         }
-        let product = gemm(&a, &a).unwrap();
+        let product = gemm(&a, &a).expect("the sizes meet");
         assert_eq!(upper_halves_in_use(), Some(false));
         assert_eq!(product, out);
     }

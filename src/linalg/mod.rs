@@ -4,7 +4,7 @@
 //! tree. What is left to factor is as wide as the matrix but no taller, fits in memory, and is done on one lane.
 //!
 //! ```text
-//!   svd ──▶ tsqr ──▶ products ──▶ dense (one thread, faer)
+//!   svd ──▶ tsqr ──▶ products ──▶ dense (one thread)
 //!   pca ──▶ moments ──▶ products
 //! ```
 //!

@@ -153,7 +153,7 @@ mod tests {
     fn an_empty_block_changes_nothing() {
         let a = noise(5, 2, 3);
         let (all, none) = (dense_block(&a), dense_block(&DMatrix::zeros(0, 2)));
-        let expected = joined(&[all.clone()]);
+        let expected = joined(std::slice::from_ref(&all));
         for blocks in [[all.clone(), none.clone()], [none, all]] {
             let found = joined(&blocks);
             assert_eq!((found.n, found.mean(), &found.m2), (5, expected.mean(), &expected.m2));

@@ -25,6 +25,9 @@ use crate::array::{Array, Block};
 use crate::error::{Error, Result};
 use crate::runtime::{Cluster, Progress};
 
+/// A columns × columns matrix beyond this is out of reach of any machine.
+const MAX_COLUMNS: usize = 1 << 24;
+
 /// Returns R of `a = QR`, upper trapezoidal with `min(rows, columns)` rows and no negative number on its diagonal.
 ///
 /// Blocks may be dense or CSR, ragged, shorter than they are wide, or empty; columns may depend on each other.
@@ -67,11 +70,20 @@ pub fn block_r_bytes(n_cols: usize) -> u64 {
 }
 
 /// Returns the number of columns as a length of this machine.
+///
+/// The limit keeps every number of bytes that is computed from it within 64 bits.
 pub(crate) fn columns(a: &Array, operation: &'static str) -> Result<usize> {
     let cols = a.shape().1;
-    // A column takes a row of a columns × columns matrix, so this many could never be held.
-    let fits = u32::try_from(cols).ok().and_then(|cols| usize::try_from(cols).ok());
-    fits.ok_or_else(|| Error::bad_argument(operation, "columns", cols, "below 2^32; select columns first"))
+    let few = usize::try_from(cols).ok().filter(|&cols| cols <= MAX_COLUMNS);
+    let refuse = || {
+        Error::bad_argument(
+            operation,
+            "number of columns",
+            cols,
+            format!("at most {MAX_COLUMNS}: a square matrix of that many takes 2 PiB; select columns first"),
+        )
+    };
+    few.ok_or_else(refuse)
 }
 
 /// Returns R of one block, whose first row is row `first_row` of the matrix.

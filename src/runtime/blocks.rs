@@ -320,6 +320,25 @@ mod tests {
     }
 
     #[test]
+    fn a_run_on_the_callers_thread_hears_a_shutdown_between_two_blocks() {
+        let cluster = Cluster::builder().scheduler(Scheduler::Serial).build().expect("a cluster");
+        let (other, seen) = (cluster.clone(), Arc::new(AtomicUsize::new(0)));
+        let count = seen.clone();
+        let blocks = Blocks { n: 1000, ..Blocks::named("long") };
+        let ended = cluster.map_blocks(&blocks, move |i, _| {
+            count.fetch_add(1, Ordering::Relaxed);
+            if i == 3 {
+                let other = other.clone();
+                let shutdown = std::thread::spawn(move || other.shutdown(std::time::Duration::ZERO).is_ok());
+                assert!(shutdown.join().expect("it does not panic"));
+            }
+            Ok(())
+        });
+        assert!(matches!(ended, Err(Error::Shutdown { .. })), "{ended:?}");
+        assert_eq!(seen.load(Ordering::Relaxed), 4);
+    }
+
+    #[test]
     fn a_block_whose_lane_dies_is_run_again() {
         let cluster = Cluster::builder().workers(2).build().expect("a cluster");
         cluster.chaos().kill_lanes(2);

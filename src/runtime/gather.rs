@@ -9,7 +9,7 @@ use super::blocking;
 use super::cluster::Cluster;
 use super::future::Future;
 use super::hub::lock;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Which futures were done when a wait ended, by their place in the slice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,10 +82,7 @@ impl Cluster {
         let bell = Arc::new(Bell::default());
         let futures: Vec<Option<Future<T>>> = futures.into_iter().map(Some).collect();
         for (place, future) in futures.iter().enumerate() {
-            let ring = Waker::from(Arc::new(Ring { bell: bell.clone(), place }));
-            if future.as_ref().is_some_and(|future| future.watch(&ring)) {
-                bell.ring(place);
-            }
+            future.iter().for_each(|future| Bell::watch(&bell, future, place));
         }
         AsCompleted { left: futures.len(), futures, bell }
     }
@@ -168,11 +165,33 @@ fn enough_now(ready: &mut impl FnMut(&Waker) -> Option<()>) -> bool {
 
 /// The places of futures that ended, in the order in which they did.
 #[derive(Debug, Default)]
-struct Bell {
+pub(crate) struct Bell {
     rung: Mutex<(VecDeque<usize>, Option<Waker>)>,
 }
 
 impl Bell {
+    /// Lets the future ring its place when it ends, or at once if it has.
+    pub(crate) fn watch<T>(bell: &Arc<Bell>, future: &Future<T>, place: usize) {
+        let ring = Waker::from(Arc::new(Ring { bell: bell.clone(), place }));
+        if future.watch(&ring) {
+            bell.ring(place);
+        }
+    }
+
+    /// Waits until a place is rung and returns it; `pending` at `place` is one that has not been taken. Where waiting is
+    /// refused it returns that place, whose own wait then says why.
+    pub(crate) fn wait<T>(&self, pending: &Future<T>, place: usize) -> usize {
+        if let Some(lane) = pending.hub().this_lane() {
+            let rung = |waker: &Waker| self.next(waker).or_else(|| pending.is_ready().then_some(place));
+            let answer = pending.hub().wait_in_task(lane, pending.control(), None, rung);
+            return answer.ok().flatten().unwrap_or(place);
+        }
+        if blocking::allowed("this iterator").is_err() {
+            return place;
+        }
+        blocking::park_until(None, |waker| self.next(waker)).unwrap_or(place)
+    }
+
     fn ring(&self, place: usize) {
         let mut rung = lock(&self.rung);
         rung.0.push_back(place);
@@ -233,23 +252,6 @@ impl<T> AsCompleted<T> {
         self.left -= 1;
         Some((place, future.wait()))
     }
-
-    fn wait_inside(&mut self) -> Option<(usize, Result<T>)> {
-        let place = self.futures.iter().position(Option::is_some)?;
-        let pending = self.futures[place].as_ref()?;
-        let (hub, lane) = (pending.hub().clone(), pending.hub().this_lane()?);
-        let bell = self.bell.clone();
-        match hub.wait_in_task(lane, pending.control(), None, |waker| {
-            bell.next(waker).or_else(|| pending.is_ready().then_some(place))
-        }) {
-            Ok(rung) => self.take(rung.unwrap_or(place)),
-            Err(error) => {
-                self.futures[place] = None;
-                self.left -= 1;
-                Some((place, Err(error)))
-            }
-        }
-    }
 }
 
 impl<T> Iterator for AsCompleted<T> {
@@ -257,15 +259,9 @@ impl<T> Iterator for AsCompleted<T> {
 
     fn next(&mut self) -> Option<Self::Item> {
         while self.left > 0 {
-            let inside = self.futures.iter().flatten().next().is_some_and(|future| future.hub().this_lane().is_some());
-            if inside {
-                return self.wait_inside();
-            }
-            if let Err(error) = blocking::allowed("as_completed()") {
-                return self.refuse(error);
-            }
-            let place = blocking::park_until(None, |waker| self.bell.next(waker))?;
-            // A place rung twice was taken the first time.
+            let oldest = self.futures.iter().position(Option::is_some)?;
+            let place = self.bell.wait(self.futures[oldest].as_ref()?, oldest);
+            // A place that was taken before its bell was heard is rung in vain.
             if let Some(ended) = self.take(place) {
                 return Some(ended);
             }
@@ -275,14 +271,5 @@ impl<T> Iterator for AsCompleted<T> {
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         (self.left, Some(self.left))
-    }
-}
-
-impl<T> AsCompleted<T> {
-    fn refuse(&mut self, error: Error) -> Option<(usize, Result<T>)> {
-        let place = self.futures.iter().position(Option::is_some)?;
-        self.futures[place] = None;
-        self.left -= 1;
-        Some((place, Err(error)))
     }
 }

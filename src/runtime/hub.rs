@@ -229,12 +229,16 @@ impl Hub {
             Err(Error::QueueFull { .. }) => {}
             done => return done,
         }
+        self.watch_room(waker);
+        self.try_submit(job, task, inputs.to_vec())
+    }
+
+    /// Registers a waker to be called when there is room in the queue; to be called before the attempt it is for.
+    pub(crate) fn watch_room(&self, waker: &Waker) {
         let mut room = lock(&self.room);
         if !room.iter().any(|known| known.will_wake(waker)) {
             room.push(waker.clone());
         }
-        drop(room);
-        self.try_submit(job, task, inputs.to_vec())
     }
 
     fn spec(&self, task: &Task, inputs: Vec<TaskId>) -> Spec {

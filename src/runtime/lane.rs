@@ -175,7 +175,12 @@ pub(crate) fn run_serially(hub: &Arc<Hub>, job: &Work, spec: &Spec) {
         let context = TaskContext { hub: hub.clone(), job: job.clone(), name: name.clone(), worker: 0, lane: None };
         match within(context, || job.run(name)) {
             Outcome::Done => return,
-            Outcome::Again => {}
+            // The caller's thread is in here: a shutdown comes from another thread, and is heard between two blocks.
+            Outcome::Again => {
+                if let Some(error) = hub.look(|core| core.why_closed(name)) {
+                    return job.fail(&error);
+                }
+            }
             Outcome::Failed(_) if retries > 0 => retries -= 1,
             Outcome::Failed(error) => return job.fail(&error),
         }

@@ -16,6 +16,8 @@
 //! Always true: every future is answered exactly once, whatever dies; no lock is held while user code runs; every queue
 //! has a bound and every wait an end.
 
+mod actor;
+mod batch;
 mod blocking;
 mod blocks;
 mod budget;
@@ -41,6 +43,8 @@ mod supervisor;
 mod task;
 mod worker;
 
+pub use actor::Actor;
+pub use batch::{BatchedMap, ItemProgress, KeepGoing, Stream, Unordered};
 pub use blocking::blocking;
 pub use blocks::{Blocks, Progress};
 pub use budget::Reservation;

@@ -4,7 +4,7 @@
 //! is dropped inside it too; the panic's payload is dropped inside a second one. A panic is that task's error.
 
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -153,6 +153,15 @@ pub(crate) fn caught<R>(task: &Arc<str>, item: Option<u64>, code: impl FnOnce() 
         let message = message_of(payload.as_ref());
         discard(payload);
         Error::TaskPanicked { task: task.clone(), item, message }
+    })
+}
+
+/// Runs user code over many items; a panic names the item that `code` had noted last.
+pub(crate) fn caught_at<R>(task: &Arc<str>, code: impl FnOnce(&Cell<Option<u64>>) -> R) -> Result<R> {
+    let at = Cell::new(None);
+    caught(task, None, || code(&at)).map_err(|error| match error {
+        Error::TaskPanicked { task, message, .. } => Error::TaskPanicked { task, item: at.get(), message },
+        other => other,
     })
 }
 

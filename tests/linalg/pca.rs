@@ -46,13 +46,13 @@ fn components_scores_and_variances_equal_the_naive_ones_in_every_layout() {
             let found = pca(&cluster, &layout.clone().with_block_rows(rows), &options(4)).unwrap();
             assert!(close(&found.explained_variance, &variances[..4], 1e-13), "layout {i}, {rows} rows a block");
             let scores = scores_of(&cluster, &found);
-            for j in 0..4 {
+            for (j, expected) in variances[..4].iter().enumerate() {
                 // Vectors are good to ε over the relative gap between variances, a few percent here.
                 assert!((found.components.row(j).dot(&vt.row(j)).abs() - 1.0).abs() < 1e-12);
                 let row = found.components.row(j);
                 assert!(row[row.iamax_full().1] > 0.0, "the largest entry is positive");
                 let variance = scores.column(j).norm_squared() / 202.0;
-                assert!((variance / variances[j] - 1.0).abs() < 1e-12 && scores.column(j).mean().abs() < 1e-12);
+                assert!((variance / expected - 1.0).abs() < 1e-12 && scores.column(j).mean().abs() < 1e-12);
             }
             assert!(found.residuals.iter().all(|&residual| residual < 1e-13), "{:?}", found.residuals);
             assert_eq!(found.n_samples, 203);
@@ -163,6 +163,11 @@ fn requests_without_an_answer_are_refused_with_numbers() {
     let wide = Array::zeros(10, 60_000, DType::F32, BlockKind::Csr).unwrap();
     let error = pca(&cluster, &wide, &options(5)).unwrap_err();
     assert!(matches!(error, Error::TooBig { .. }) && error.to_string().contains("select fewer columns"), "{error}");
+    for columns in [1 << 24, 1 << 31] {
+        let absurd = Array::zeros(10, columns, DType::F32, BlockKind::Csr).unwrap();
+        let error = pca(&cluster, &absurd, &options(5)).unwrap_err().to_string();
+        assert!(error.contains("columns") && error.contains("select"), "{error}");
+    }
 }
 
 #[test]

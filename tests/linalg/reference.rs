@@ -1,5 +1,7 @@
-// Written by tests/python/linalg_reference.py; not edited by hand.
-// scikit-learn 1.9.1 PCA(svd_solver='full'), NumPy 2.4.6 svd, both in float64.
+//! What others find for the published matrices. Written by tests/python/linalg_reference.py, then cargo fmt.
+//!
+//! scikit-learn 1.9.1 PCA(svd_solver='full'), NumPy 2.4.6 svd, both in float64.
+
 use super::Reference;
 
 pub(super) const REFERENCES: &[Reference] = &[

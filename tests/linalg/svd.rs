@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use allotment::Error;
 use allotment::array::{Array, BlockKind, DType, random};
 use allotment::linalg::{SvdOptions, svd, tsqr};
+use allotment::runtime::Scheduler;
+use allotment::{Cluster, Error};
 use nalgebra::DMatrix;
 
 use super::{cluster, noise, to_matrix, with_spectrum};
@@ -45,12 +46,13 @@ fn the_residuals_notice_an_error_of_one_part_in_a_billion() {
 }
 
 #[test]
-fn any_number_of_workers_gives_the_same_bits() {
+fn any_number_of_workers_and_the_serial_scheduler_give_the_same_bits() {
     let array = random::uniform(5000, 30, 7, 171);
     let options = SvdOptions { compute_u: true, ..Default::default() };
     let first = svd(&cluster(1), &array, &options).unwrap();
-    for workers in [2, 5] {
-        let other = svd(&cluster(workers), &array, &options).unwrap();
+    let serial = Cluster::builder().allowance("256MiB".parse().unwrap()).scheduler(Scheduler::Serial).build().unwrap();
+    for cluster in [cluster(2), cluster(5), serial] {
+        let other = svd(&cluster, &array, &options).unwrap();
         assert_eq!((&first.s, &first.vt, &first.residuals), (&other.s, &other.vt, &other.residuals));
         assert_eq!(first.orthogonality.to_bits(), other.orthogonality.to_bits());
     }
@@ -105,6 +107,9 @@ fn what_cannot_be_done_is_refused_with_what_to_do_instead() {
     let large = random::uniform(100_000, 20_000, 1, None);
     let error = svd(&cluster, &large, &SvdOptions::default()).unwrap_err();
     assert!(matches!(error, Error::TooBig { .. }) && error.to_string().contains("20000 columns"), "{error}");
+    let absurd = Array::zeros(1 << 60, 1 << 31, DType::F32, BlockKind::Csr).unwrap();
+    let error = svd(&cluster, &absurd, &SvdOptions::default()).unwrap_err().to_string();
+    assert!(error.contains("2147483648 but must be at most"), "{error}");
     let mut a = noise(500, 4, 8);
     a[(321, 3)] = f64::NEG_INFINITY;
     let array = Array::from_nalgebra(&a).with_block_rows(100);

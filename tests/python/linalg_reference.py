@@ -18,8 +18,9 @@ def numbers(values):
 
 
 def main(folder):
-    print("// Written by tests/python/linalg_reference.py; not edited by hand.")
-    print(f"// scikit-learn {sklearn.__version__} PCA(svd_solver='full'), NumPy {np.__version__} svd, both in float64.")
+    print("//! What others find for the published matrices. Written by tests/python/linalg_reference.py, then cargo fmt.")
+    print("//!")
+    print(f"//! scikit-learn {sklearn.__version__} PCA(svd_solver='full'), NumPy {np.__version__} svd, both in float64.\n")
     print("use super::Reference;")
     print()
     print("pub(super) const REFERENCES: &[Reference] = &[")

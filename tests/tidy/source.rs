@@ -21,13 +21,7 @@ impl Source {
     pub(crate) fn new(path: &str, text: &str) -> Self {
         let code = blanked(text);
         let lines: Vec<&str> = code.lines().collect();
-        let is_test_mod = |i: usize| {
-            lines[i].trim() == "#[cfg(test)]" && lines.get(i + 1).is_some_and(|next| next.trim().starts_with("mod "))
-                || lines[i].trim().starts_with("#[cfg(test)] mod ")
-        };
-        let opens_here = |i: &usize| {
-            is_test_mod(*i) && (lines[*i].contains('{') || lines.get(i + 1).is_some_and(|next| next.contains('{')))
-        };
+        let opens_here = |i: &usize| opens_test_module(&lines[*i..]);
         let in_test_file = path.starts_with("tests/") || path.ends_with("_tests.rs") || path.ends_with("/tests.rs");
         let tests_from = if in_test_file { 0 } else { (0..lines.len()).find(opens_here).unwrap_or(lines.len()) };
         Source { path: path.into(), text: text.into(), code, tests_from }
@@ -37,6 +31,18 @@ impl Source {
     pub(crate) fn lines_outside_tests(&self) -> impl Iterator<Item = (usize, &str)> {
         self.code.lines().enumerate().take(self.tests_from).map(|(i, line)| (i + 1, line))
     }
+}
+
+/// Returns whether an inline module that is only compiled for tests opens with the first of these lines.
+fn opens_test_module(lines: &[&str]) -> bool {
+    let for_tests =
+        |line: &str| line.trim_start().starts_with("#[cfg(") && has_word(line, "test") && !has_word(line, "not");
+    if !lines.first().is_some_and(|line| for_tests(line)) {
+        return false;
+    }
+    // Other attributes may stand between; a module in a file of its own ends with a semicolon.
+    let module = lines.iter().map(|line| line.rsplit(']').next().unwrap_or(line).trim()).find(|rest| !rest.is_empty());
+    module.is_some_and(|rest| rest.starts_with("mod ") && rest.contains('{'))
 }
 
 /// Replaces comments, strings and character literals by spaces.
@@ -165,5 +171,9 @@ fn the_trailing_test_module_is_found() {
     let text = "fn a() {}\n#[cfg(test)]\nmod tests {\n    fn b() {}\n}\n";
     assert_eq!(Source::new("src/a.rs", text).tests_from, 1);
     assert_eq!(Source::new("src/a.rs", "#[cfg(test)]\nmod tests;\nfn a() {}\n").tests_from, 3);
+    let with_attributes = "fn a() {}\n#[cfg(all(test, loom))]\n#[expect(x)]\nmod model {\n}\n";
+    assert_eq!(Source::new("src/a.rs", with_attributes).tests_from, 1);
+    assert_eq!(Source::new("src/a.rs", "#[cfg(not(test))]\nmod a {\n}\n").tests_from, 3);
+    assert_eq!(Source::new("src/a.rs", "#[cfg(test)]\nfn f() {}\nmod a {\n}\n").tests_from, 4);
     assert_eq!(Source::new("tests/a.rs", "fn a() {}\n").tests_from, 0);
 }

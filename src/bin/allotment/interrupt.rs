@@ -7,10 +7,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use allotment::Cluster;
 
 use crate::failure::{Failure, Outcome};
+
+/// How long a block that is being worked on may take to end.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// What Ctrl-C has to stop and to tidy.
 #[derive(Debug, Default)]
@@ -85,6 +89,12 @@ pub(crate) fn remove(path: &Path) {
     let _ = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
 }
 
+/// Answers everything that waits, on a thread of its own, so that a second Ctrl-C is heard meanwhile.
 fn shut_down(cluster: Cluster) {
-    drop(cluster);
+    let ends = move || {
+        // What it reports is of no use to a program that ends.
+        let _ = cluster.shutdown(GRACE);
+    };
+    // Without a thread to spare the command runs on until a second Ctrl-C.
+    let _ = std::thread::Builder::new().name("shutdown".into()).spawn(ends);
 }

@@ -82,7 +82,7 @@ impl Passes {
     }
 
     fn line(&self, label: &str) -> String {
-        let percent = if self.total == 0 { 100 } else { 100 * self.done / self.total };
+        let percent = (100 * self.done).checked_div(self.total).unwrap_or(100);
         let mut line = format!("{}: {} of {} blocks ({percent} %)", self.label(label), self.done, self.total);
         let seconds = self.started.elapsed().as_secs_f64();
         if self.done > 0 && self.done < self.total && seconds >= 1.0 {

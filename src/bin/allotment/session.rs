@@ -93,9 +93,10 @@ impl Cost {
     pub(crate) fn text(&self) -> String {
         let peak = self.peak_anonymous_bytes.map_or("unknown".into(), |bytes| ByteSize(bytes).to_string());
         format!(
-            "{}, {} workers of {}, peak anonymous memory {peak}\n",
+            "{}, {} worker{} of {}, peak anonymous memory {peak}\n",
             seconds(self.seconds),
             self.workers,
+            if self.workers == 1 { "" } else { "s" },
             ByteSize(self.allowance_bytes)
         )
     }

@@ -37,7 +37,7 @@ pub(crate) fn run(args: &SvdArgs, shared: &Shared, interrupt: &Arc<Interrupt>) -
     let (x, subject) = matrix(args)?;
     let session = Session::start(shared, interrupt, &subject)?;
     let staging = args.out.as_ref().map(|dir| Staging::open(dir, interrupt)).transpose()?;
-    let options = SvdOptions { compute_u: args.vectors, progress: session.progress("svd"), ..SvdOptions::default() };
+    let options = SvdOptions { compute_u: args.vectors, progress: session.progress("svd") };
     let svd = linalg::svd(&session.cluster, &x, &options).map_err(|e| session.fail(e))?;
     let written = match staging {
         Some(staging) => save(&svd, staging, &session)?,

@@ -127,6 +127,16 @@ impl File {
         }
     }
 
+    /// Returns the length of a vector, which must be one that the file can hold.
+    pub(super) fn vector_len(&self, dataset: &Dataset, place: &str) -> Result<u64> {
+        let width = guarded(&self.input, place, || dataset.raw_element_size())?.max(1) as u64;
+        match *dataset.shape() {
+            [len] if len.saturating_mul(width) <= self.most_bytes() => Ok(len),
+            [len] => Err(self.input.bad(place, "no more values than the file can hold", len.to_string())),
+            _ => Err(self.input.bad(place, "a vector", format!("shape {:?}", dataset.shape()))),
+        }
+    }
+
     /// Reads a run of a vector, or of the rows of a matrix with all their columns, in row-major order.
     pub(super) fn read<T: H5Type>(&self, dataset: &Dataset, place: &str, range: Range<u64>) -> Result<Vec<T>> {
         let shape = dataset.shape();
@@ -135,10 +145,11 @@ impl File {
             return Ok(Vec::new());
         }
         let count = (range.end - range.start).saturating_mul(cols);
-        if count.saturating_mul(size_of::<T>() as u64) > self.most_bytes() {
+        let width = guarded(&self.input, place, || dataset.raw_element_size())?.max(1) as u64;
+        if count.saturating_mul(width) > self.most_bytes() {
             return Err(self.input.bad(place, "no more data than the file can hold", format!("{count} values")));
         }
-        let piece = piece_rows(dataset, size_of::<T>() as u64);
+        let piece = piece_rows(dataset, width);
         let mut values = Vec::new();
         let mut start = range.start;
         while start < range.end {

@@ -43,13 +43,7 @@ pub(super) fn open(file: &File, place: &str, group: Node) -> Result<Frame> {
         )?,
     };
     let names = dataset(file, &format!("{place}/{index}"))?;
-    let len = match *names.shape() {
-        [len] if len <= file.most_bytes() => len,
-        _ => {
-            let found = format!("shape {:?}", names.shape());
-            return Err(file.input().bad(format!("{place}/{index}"), "a vector of names", found));
-        }
-    };
+    let len = file.vector_len(&names, &format!("{place}/{index}"))?;
     let columns = column_names(file, place, &group, &index)?;
     let reader = GroupFrame { input: file.input().clone(), place: place.into(), index, len };
     Ok(Frame::new(len, columns, std::sync::Arc::new(reader)))
@@ -73,14 +67,9 @@ impl FrameReader for GroupFrame {
         let file = File::open(&self.input)?;
         let place = format!("{}/{}", self.place, self.index);
         let names = dataset(&file, &place)?;
-        let names = if is_string(names.dtype()) {
-            read_strings(&file, &names, &place)?
-        } else {
-            // Some writers keep a numeric index.
-            let column = read_vector(&file, &names, &place)?;
-            (0..column.len()).map(|row| column.text(row).unwrap_or_default()).collect()
-        };
-        self.check_len(&place, names.len())?;
+        self.check_len(&file, &names, &place)?;
+        // Some writers keep a numeric index.
+        let names = texts(&file, &names, &place)?;
         self.input.check_unchanged()?;
         Ok(names)
     }
@@ -89,14 +78,16 @@ impl FrameReader for GroupFrame {
         let file = File::open(&self.input)?;
         let place = format!("{}/{name}", self.place);
         let column = match file.find(&place)? {
-            Some(Node::Dataset(values)) => match self.legacy_categories(&file, name)? {
-                Some((names, ordered)) => categories(&file, &place, &values, names, ordered)?,
-                None => read_vector(&file, &values, &place)?,
-            },
-            Some(group) => read_group(&file, &place, &group)?,
+            Some(Node::Dataset(values)) => {
+                self.check_len(&file, &values, &place)?;
+                match self.legacy_categories(&file, name)? {
+                    Some((names, ordered)) => categories(&file, &place, &values, names, ordered)?,
+                    None => read_vector(&file, &values, &place)?,
+                }
+            }
+            Some(group) => self.read_group(&file, &place, &group)?,
             None => return Err(self.input.bad(&self.place, format!("a column {name:?}"), "none of that name")),
         };
-        self.check_len(&place, column.len())?;
         self.input.check_unchanged()?;
         Ok(column)
     }
@@ -120,11 +111,40 @@ impl GroupFrame {
         }
     }
 
-    fn check_len(&self, place: &str, len: usize) -> Result<()> {
-        if len as u64 == self.len {
+    /// Checks, before it is read, that a vector has a value for each row.
+    fn check_len(&self, file: &File, dataset: &Dataset, place: &str) -> Result<()> {
+        let len = file.vector_len(dataset, place)?;
+        if len == self.len {
             return Ok(());
         }
         Err(self.input.bad(place, format!("{} values, as there are rows", self.len), len.to_string()))
+    }
+
+    /// Reads a column that is a group.
+    fn read_group(&self, file: &File, place: &str, group: &Node) -> Result<Column> {
+        let encoding = file.text_attribute(group, place, "encoding-type")?.unwrap_or_default();
+        let part = |name: &str| {
+            let place = format!("{place}/{name}");
+            let dataset = dataset(file, &place)?;
+            if name != "categories" {
+                self.check_len(file, &dataset, &place)?;
+            }
+            Ok((dataset, place))
+        };
+        match encoding.as_str() {
+            "categorical" => {
+                let ((codes, codes_place), (names, names_place)) = (part("codes")?, part("categories")?);
+                let ordered = is_ordered(file, group, place)?;
+                let names = texts(file, &names, &names_place)?;
+                categories(file, &codes_place, &codes, names, ordered)
+            }
+            "nullable-integer" | "nullable-boolean" | "nullable-string-array" => {
+                let ((values, values_place), (mask, mask_place)) = (part("values")?, part("mask")?);
+                let mask = file.read::<Flag>(&mask, &mask_place, 0..self.len)?;
+                Ok(masked(read_vector(file, &values, &values_place)?, &mask))
+            }
+            _ => Err(self.input.unsupported(format!("{place}: a column of type {encoding:?}"), "read another column")),
+        }
     }
 }
 
@@ -134,33 +154,6 @@ fn dataset(file: &File, place: &str) -> Result<Dataset> {
         Some(Node::Dataset(dataset)) => Ok(*dataset),
         Some(Node::Group(_)) => Err(file.input().bad(place, "a data set", "a group")),
         None => Err(file.input().bad(place, "a data set", "nothing of that name")),
-    }
-}
-
-/// Reads a column that is a group.
-fn read_group(file: &File, place: &str, group: &Node) -> Result<Column> {
-    let encoding = file.text_attribute(group, place, "encoding-type")?.unwrap_or_default();
-    let part = |name: &str| {
-        let place = format!("{place}/{name}");
-        dataset(file, &place).map(|dataset| (dataset, place))
-    };
-    match encoding.as_str() {
-        "categorical" => {
-            let ((codes, codes_place), (names, names_place)) = (part("codes")?, part("categories")?);
-            let ordered = is_ordered(file, group, place)?;
-            let names = texts(file, &names, &names_place)?;
-            categories(file, &codes_place, &codes, names, ordered)
-        }
-        "nullable-integer" | "nullable-boolean" | "nullable-string-array" => {
-            let ((values, values_place), (mask, mask_place)) = (part("values")?, part("mask")?);
-            let mask = file.read::<Flag>(&mask, &mask_place, 0..vector_len(file, &mask, &mask_place)?)?;
-            let column = read_vector(file, &values, &values_place)?;
-            if mask.len() != column.len() {
-                return Err(file.input().bad(mask_place, format!("{} values", column.len()), mask.len().to_string()));
-            }
-            Ok(masked(column, &mask))
-        }
-        _ => Err(file.input().unsupported(format!("{place}: a column of type {encoding:?}"), "read another column")),
     }
 }
 
@@ -202,7 +195,7 @@ pub(super) fn checked_codes(
 }
 
 fn categories(file: &File, place: &str, codes: &Dataset, names: Vec<String>, ordered: bool) -> Result<Column> {
-    let codes = read_integers(file, codes, place, 0..vector_len(file, codes, place)?)?;
+    let codes = read_integers(file, codes, place, 0..file.vector_len(codes, place)?)?;
     checked_codes(file.input(), place, codes.into_iter(), names, ordered)
 }
 
@@ -215,13 +208,6 @@ pub(super) fn texts(file: &File, names: &Dataset, place: &str) -> Result<Vec<Str
     Ok((0..column.len()).map(|row| column.text(row).unwrap_or_else(|| "nan".into())).collect())
 }
 
-fn vector_len(file: &File, dataset: &Dataset, place: &str) -> Result<u64> {
-    match *dataset.shape() {
-        [len] => Ok(len),
-        _ => Err(file.input().bad(place, "a vector", format!("shape {:?}", dataset.shape()))),
-    }
-}
-
 /// Reads a vector of numbers, truth values or strings.
 pub(super) fn read_vector(file: &File, dataset: &Dataset, place: &str) -> Result<Column> {
     if is_string(dataset.dtype()) {
@@ -231,7 +217,7 @@ pub(super) fn read_vector(file: &File, dataset: &Dataset, place: &str) -> Result
         let what = format!("{place}: a column of type {}", type_name(dataset.dtype()));
         return Err(file.input().unsupported(what, "read another column"));
     };
-    let range = 0..vector_len(file, dataset, place)?;
+    let range = 0..file.vector_len(dataset, place)?;
     if dtype == DType::Bool {
         let flags = file.read::<Flag>(dataset, place, range)?;
         return Ok(Column::Bools(flags.into_iter().map(|flag| Some(flag.0 != 0)).collect()));

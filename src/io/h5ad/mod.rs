@@ -1,7 +1,7 @@
 //! AnnData's `.h5ad`: an HDF5 file of cells × genes, read in pure Rust.
 //!
 //! ```text
-//! /X             a matrix: a data set (dense), or a group of indptr, indices, data (csr_matrix)
+//! /X             a matrix: a data set (dense), or a group of indptr, indices, data (csr, csc)
 //! /obs  /var     row names and columns, as groups (frame) or, before 0.7, as tables (table)
 //! /layers/..     more matrices of the same shape      /raw/X   the matrix before genes were selected
 //! ```
@@ -11,8 +11,10 @@
 //!
 //! Read are the current layout and those of AnnData 0.7 and 0.8 (groups, `__categories`) and 0.5 and 0.6 (tables,
 //! `h5sparse_format`); uncompressed, gzip, lzf, szip, with or without shuffle and checksums. A matrix stored by columns
-//! (`csc_matrix`) and zstd or blosc compression are refused with what to do instead.
+//! (`csc_matrix`) is read too, slowly (`csc`). Zstd and blosc compression are refused with what to do instead.
 
+mod compressed;
+mod csc;
 mod csr;
 mod dense;
 mod element;
@@ -30,6 +32,8 @@ use super::input::Input;
 use crate::array::{Array, Source};
 use crate::cells::{AnnData, Frame};
 use crate::error::{Error, Result};
+use compressed::Compressed;
+use csc::CscSource;
 use csr::CsrSource;
 use dense::DenseSource;
 use file::{File, Node};
@@ -113,13 +117,19 @@ fn matrix(file: &File, place: &str) -> Result<Matrix> {
     };
     match encoding.as_str() {
         "csr_matrix" | "csr" => {
-            let source = CsrSource::open(file, place, sparse_shape(file, &group, place)?)?;
-            let chunks = source.chunks().map(wide);
-            Ok(Matrix { source: Arc::new(source), chunks })
+            let (rows, cols) = sparse_shape(file, &group, place)?;
+            let matrix = Compressed::open(file, place, rows, cols)?;
+            let chunks = matrix.chunks().map(wide);
+            Ok(Matrix { source: Arc::new(CsrSource(matrix)), chunks })
         }
         "csc_matrix" | "csc" => {
-            let instead = "convert it in Python: adata.X = adata.X.tocsr(); adata.write_h5ad(..)";
-            Err(file.input().unsupported(format!("{place}: a matrix stored by columns (csc_matrix)"), instead))
+            let (rows, cols) = sparse_shape(file, &group, place)?;
+            let matrix = Compressed::open(file, place, cols, rows)?;
+            if cols > u64::from(u32::MAX) {
+                return Err(file.input().unsupported(format!("{place}: {cols} columns"), "split it by columns"));
+            }
+            let chunks = matrix.chunks().map(wide);
+            Ok(Matrix { source: Arc::new(CscSource::new(matrix)), chunks })
         }
         other => Err(file.input().bad(place, "a dense matrix or a csr_matrix", format!("encoding-type {other:?}"))),
     }

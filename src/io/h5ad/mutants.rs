@@ -41,6 +41,9 @@ impl Tally {
             }
         }
         assert!(start.elapsed() < LONGEST, "{what} took {:?}", start.elapsed());
+        // Three times what the file can hold: stored, decoded, and as strings; the rest is for tests that run beside.
+        let most = File::open(&Input::open(path).expect("it was just written")).map_or(0, |file| file.most_bytes());
+        assert!(peak_bytes() < 3 * most + (1 << 30), "{what}: {} bytes resident", peak_bytes());
     }
 }
 
@@ -73,17 +76,27 @@ fn read_all(path: &Path, what: &str, context: &TaskContext) -> Result<()> {
     Ok(())
 }
 
+/// Returns the most memory that this process ever held.
+fn peak_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("a peak");
+    let kib: u64 = line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number");
+    kib << 10
+}
+
 fn fixture(name: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures")).join(name)
 }
 
-/// The real files, smallest last, and those of every layout.
+/// The real files and those of every layout, small ones first: a peak that a small one must not reach is seen.
 fn files() -> Vec<PathBuf> {
     let names = ["pbmc3k_raw", "pbmc_5k_protein_lzf", "pbmc68k_reduced", "pbmc68k_reduced_v0.5", "neurons10k_csr_u16"];
     let more = ["pbmc68k_reduced_csr", "pbmc68k_counts_csr", "anndata_v0.7.8/adata"];
     let real_files = names.iter().chain(&more).filter_map(|name| real(&format!("singlecell/{name}.h5ad")));
     let fixtures = ["columns.h5ad", "matrices_earliest.h5ad", "matrices_latest.h5ad"].map(fixture);
-    real_files.chain(fixtures).collect()
+    let mut files: Vec<PathBuf> = real_files.chain(fixtures).collect();
+    files.sort_by_key(|path| std::fs::metadata(path).map_or(0, |metadata| metadata.len()));
+    files
 }
 
 #[test]
@@ -116,8 +129,8 @@ fn seeded_damage_is_refused_or_leaves_whole_blocks() {
         let path = folder.path().join("x.h5ad");
         for original in files() {
             let whole = std::fs::read(&original).expect("read");
-            // As many cases as take about the same time for each file.
-            let cases = (60_000_000 / (whole.len() + 20_000)).min(700) as u64;
+            // Small files are mostly headers, and quick: there damage hits what matters.
+            let cases = if whole.len() < 150_000 { 600 } else { 20_000_000 / whole.len() } as u64;
             for seed in 0..cases {
                 let mut bytes = whole.clone();
                 let mut damage = Damage::seeded(seed);
@@ -132,6 +145,6 @@ fn seeded_damage_is_refused_or_leaves_whole_blocks() {
         tally
     });
     println!("{tally:?}");
-    assert!(tally.cases >= 2000, "{tally:?}");
+    assert!(tally.cases >= 1500, "{tally:?}");
     assert!(tally.refused > 0 && tally.read > 0, "{tally:?}");
 }

@@ -29,12 +29,11 @@ pub(super) fn is_string(datatype: &Datatype) -> bool {
 
 /// Reads all strings of a vector.
 pub(super) fn read_strings(file: &File, dataset: &Dataset, place: &str) -> Result<Vec<String>> {
-    if !is_string(dataset.dtype()) || dataset.ndim() != 1 {
-        let found = format!("{} of shape {:?}", type_name(dataset.dtype()), dataset.shape());
-        return Err(file.input().bad(place, "a vector of strings", found));
+    if !is_string(dataset.dtype()) {
+        return Err(file.input().bad(place, "strings", type_name(dataset.dtype())));
     }
-    let len = dataset.shape()[0];
-    let mut left = file.input().len().saturating_mul(MOST_SHARING).saturating_add(1 << 20);
+    let len = file.vector_len(dataset, place)?;
+    let mut left = most_text(file);
     let mut strings = Vec::new();
     for start in (0..len).step_by(STEP as usize) {
         read_run(file, dataset, place, start..len.min(start + STEP), &mut left, &mut strings)?;
@@ -51,18 +50,32 @@ fn read_run(
     strings: &mut Vec<String>,
 ) -> Result<()> {
     for stored in file.read::<Stored>(dataset, place, range)? {
-        if let Datatype::String { size: StringSize::Fixed(_), padding, .. } = dataset.dtype() {
-            strings.push(fixed_string(&stored.0, *padding));
-            continue;
-        }
-        let at = || format!("{place}[{}]", strings.len());
-        let bytes = guarded(file.input(), place, || dataset.resolve_vlen_reference_bytes(&stored.0, 1))?;
-        *left = left.checked_sub(bytes.len() as u64).ok_or_else(|| {
-            file.input().bad(at(), "no more text than the file can hold", "strings that are longer in sum")
-        })?;
-        strings.push(fixed_string(&bytes, StringPadding::NullPad));
+        strings.push(match dataset.dtype() {
+            Datatype::String { size: StringSize::Fixed(_), padding, .. } => fixed_string(&stored.0, *padding),
+            _ => referenced_string(file, dataset, place, &stored.0, left)?,
+        });
     }
     Ok(())
+}
+
+/// Returns how many bytes all strings that references lead to may have in sum.
+pub(super) fn most_text(file: &File) -> u64 {
+    file.input().len().saturating_mul(MOST_SHARING).saturating_add(1 << 20)
+}
+
+/// Returns the string that a reference leads to, and takes its length from what is left.
+pub(super) fn referenced_string(
+    file: &File,
+    dataset: &Dataset,
+    place: &str,
+    reference: &[u8],
+    left: &mut u64,
+) -> Result<String> {
+    let bytes = guarded(file.input(), place, || dataset.resolve_vlen_reference_bytes(reference, 1))?;
+    *left = left.checked_sub(bytes.len() as u64).ok_or_else(|| {
+        file.input().bad(place, "no more text than the file can hold", "strings that are longer in sum")
+    })?;
+    Ok(fixed_string(&bytes, StringPadding::NullPad))
 }
 
 /// Returns the string that a padded field holds.

@@ -12,7 +12,7 @@ use super::super::input::Input;
 use super::element::Stored;
 use super::file::{File, Node, dtype_of, guarded, type_name};
 use super::frame::{checked_codes, texts};
-use super::strings::{fixed_string, is_string};
+use super::strings::{fixed_string, is_string, most_text, referenced_string};
 use crate::array::DType;
 use crate::cells::{Column, Frame, FrameReader};
 use crate::error::Result;
@@ -30,16 +30,13 @@ struct TableFrame {
 
 /// Opens a data set of a compound type as a frame.
 pub(super) fn open(file: &File, place: &str, dataset: &Dataset) -> Result<Frame> {
-    let (Datatype::Compound { fields, .. }, &[len]) = (dataset.dtype(), dataset.shape()) else {
-        let found = format!("{} of shape {:?}", type_name(dataset.dtype()), dataset.shape());
-        return Err(file.input().bad(place, "a table, one row each", found));
+    let Datatype::Compound { fields, .. } = dataset.dtype() else {
+        return Err(file.input().bad(place, "a table, one row each", type_name(dataset.dtype())));
     };
+    let len = file.vector_len(dataset, place)?;
     let index = ["index", "_index"].into_iter().find(|name| fields.iter().any(|field| field.name == *name));
     let index = index.ok_or_else(|| file.input().bad(place, "a field 'index' of row names", "none"))?.to_string();
     let columns = fields.iter().map(|field| field.name.clone()).filter(|name| *name != index).collect();
-    if len > file.most_bytes() {
-        return Err(file.input().bad(place, "no more rows than the file can hold", len.to_string()));
-    }
     let reader = TableFrame { input: file.input().clone(), place: place.into(), index };
     Ok(Frame::new(len, columns, Arc::new(reader)))
 }
@@ -77,7 +74,8 @@ impl TableFrame {
     fn read(&self, file: &File, name: &str) -> Result<Column> {
         let missing = || self.input.bad(&self.place, format!("a table with a field {name:?}"), "another one");
         let Some(Node::Dataset(table)) = file.find(&self.place)? else { return Err(missing()) };
-        let (Datatype::Compound { fields, .. }, &[len]) = (table.dtype(), table.shape()) else { return Err(missing()) };
+        let Datatype::Compound { fields, .. } = table.dtype() else { return Err(missing()) };
+        let len = file.vector_len(&table, &self.place)?;
         let field = fields.iter().find(|field| field.name == name).ok_or_else(missing)?;
         let place = format!("{}/{name}", self.place);
         let mut column = if is_string(&field.datatype) {
@@ -92,28 +90,34 @@ impl TableFrame {
                 }
             }
         };
+        let mut left = most_text(file);
         for start in (0..len).step_by(STEP as usize) {
             for row in file.read::<Stored>(&table, &place, start..len.min(start + STEP))? {
-                self.push(&table, field, &place, &row.0, &mut column)?;
+                let bytes = row.0.get(field.byte_offset as usize..).unwrap_or_default();
+                match &mut column {
+                    Column::Strings(values) => {
+                        values.push(Some(self.string(file, &table, field, &place, bytes, &mut left)?));
+                    }
+                    Column::Bools(values) => values.push(bytes.first().map(|&byte| byte != 0)),
+                    Column::Numbers(values) => {
+                        values.push(guarded(&self.input, &place, || number(bytes, &field.datatype))?);
+                    }
+                    Column::Categories(_) => unreachable!("a field is read as strings, truth values or numbers"),
+                }
             }
         }
         Ok(column)
     }
 
-    fn push(&self, table: &Dataset, field: &CompoundField, place: &str, row: &[u8], column: &mut Column) -> Result<()> {
-        let bytes = row.get(field.byte_offset as usize..).unwrap_or_default();
-        match column {
-            Column::Strings(values) => values.push(Some(self.string(table, field, place, bytes)?)),
-            Column::Bools(values) => values.push(bytes.first().map(|&byte| byte != 0)),
-            Column::Numbers(values) => {
-                values.push(guarded(&self.input, place, || number(bytes, &field.datatype))?);
-            }
-            Column::Categories(_) => unreachable!("a field is read as strings, truth values or numbers"),
-        }
-        Ok(())
-    }
-
-    fn string(&self, table: &Dataset, field: &CompoundField, place: &str, bytes: &[u8]) -> Result<String> {
+    fn string(
+        &self,
+        file: &File,
+        table: &Dataset,
+        field: &CompoundField,
+        place: &str,
+        bytes: &[u8],
+        left: &mut u64,
+    ) -> Result<String> {
         let short = || self.input.bad(place, "a field within the row", "one that ends after it");
         match &field.datatype {
             Datatype::String { size: StringSize::Fixed(len), padding, .. } => {
@@ -121,8 +125,7 @@ impl TableFrame {
             }
             _ => {
                 let reference = bytes.get(..table.vlen_reference_size()).ok_or_else(short)?;
-                let bytes = guarded(&self.input, place, || table.resolve_vlen_reference_bytes(reference, 1))?;
-                Ok(fixed_string(&bytes, hdf5_reader::StringPadding::NullPad))
+                referenced_string(file, table, place, reference, left)
             }
         }
     }

@@ -206,6 +206,8 @@ fn every_layout_dtype_order_and_filter_reads_as_the_plain_matrix() {
         ("csr_wide_unsigned", DType::U64, BlockKind::Csr),
         ("csr_unsorted", DType::I64, BlockKind::Csr),
         ("csr_duplicates", DType::I64, BlockKind::Csr),
+        ("csc", DType::F32, BlockKind::Csr),
+        ("csc_duplicates", DType::I64, BlockKind::Csr),
         ("dense", DType::I32, BlockKind::Dense),
         ("dense_lzf", DType::F32, BlockKind::Dense),
         ("dense_big_endian", DType::F64, BlockKind::Dense),
@@ -225,15 +227,19 @@ fn every_layout_dtype_order_and_filter_reads_as_the_plain_matrix() {
             }
             assert!(matches!(read(&source, 3..8), Err(Error::OutOfRange { index: 8, len: 7, .. })));
         }
-        for name in ["dense", "csr"] {
+        for name in ["dense", "csr", "csc"] {
             let source = source(&fixture(file), &format!("bool/{name}")).expect(name);
             assert_eq!(source.dtype(), DType::Bool);
             let truth: Vec<f64> = expected(0..7).iter().map(|x| f64::from(u8::from(*x != 0.0))).collect();
             assert_eq!(dense_values(&read(&source, 0..7).expect(name)), truth, "{file} {name}");
         }
-        for (name, shape) in
-            [("dense", (0, 5)), ("csr", (0, 5)), ("csr_without_columns", (7, 0)), ("csr_of_zeros", (7, 5))]
-        {
+        for (name, shape) in [
+            ("dense", (0, 5)),
+            ("csr", (0, 5)),
+            ("csc", (0, 5)),
+            ("csr_without_columns", (7, 0)),
+            ("csr_of_zeros", (7, 5)),
+        ] {
             let source = source(&fixture(file), &format!("empty/{name}")).expect(name);
             assert_eq!(source.shape(), shape, "{file} {name}");
             let zeros = vec![0.0; (shape.0 * shape.1) as usize];
@@ -250,10 +256,10 @@ fn malformed_matrices_are_refused_with_the_place_before_or_while_they_are_read()
         ("indptr_falls", "indptr[2]: expected an offset from 2 to 11, found 1"),
         ("indptr_beyond", "indptr[2]: expected an offset from 1 to 11, found 1000"),
         ("indptr_negative", "indptr[1]: expected no negative offset, found -1"),
-        ("indptr_short", "indptr: expected 7 rows, so 7 + 1 offsets, found 7"),
-        ("indices_beyond", "indices[3]: expected a column from 0 to 4, found 5"),
-        ("indices_negative", "indices[3]: expected a column from 0 to 4, found -1"),
-        ("indices_wide", "indices[3]: expected a column from 0 to 4"),
+        ("indptr_short", "indptr: expected 7 lines, so 7 + 1 offsets, found 7"),
+        ("indices_beyond", "indices[3]: expected an index from 0 to 4, found 5"),
+        ("indices_negative", "indices[3]: expected an index from 0 to 4, found -1"),
+        ("indices_wide", "indices[3]: expected an index from 0 to 4"),
         ("indices_short", "indices: expected as many as in bad/indices_short/data, 11, found 10"),
         ("indices_float", "expected integers"),
         ("shape_negative", "attribute 'shape' of bad/shape_negative"),
@@ -293,6 +299,8 @@ fn malformed_columns_are_refused_and_leave_the_others_readable() {
             ("long", "expected 7 values, as there are rows, found 8"),
             ("huge", "integers beyond 2^53"),
             ("vector", "a vector"),
+            ("endless", "can hold, found 1125899906842624"),
+            ("names", "can hold, found 1125899906842624"),
             ("code", "obs/code/codes[2]: expected -1 or the place of one of 2 categories, found 2"),
         ] {
             let error = cells.obs.column(name).expect_err(name).to_string();
@@ -303,7 +311,7 @@ fn malformed_columns_are_refused_and_leave_the_others_readable() {
 }
 
 #[test]
-fn a_tenx_file_and_a_matrix_by_columns_say_how_to_convert_them() {
+fn a_tenx_file_says_how_to_convert_it() {
     let Some(path) = real("singlecell/tenx_v3_small.h5") else { return };
     let error = open(&path).expect_err("10x").to_string();
     assert!(error.contains("scanpy.read_10x_h5"), "{error}");
@@ -320,6 +328,24 @@ fn a_file_that_changes_between_blocks_is_noticed() {
     std::fs::write(&path, cut).expect("cut");
     let error = read(&source, 2..4).expect_err("it was cut").to_string();
     assert!(error.contains("x.h5ad") && error.contains("it changed while it was read"), "{error}");
+}
+
+#[test]
+fn an_opened_file_reduces_on_a_cluster_in_blocks_that_fit() {
+    use crate::array::Over;
+    let cells = open("bench-data/neurons10k_csr_u16.h5ad").expect("sound");
+    // 16 MiB hold a good part of the rows: the planned blocks are several.
+    let allowance = crate::ByteSize(16 << 20);
+    let cluster = crate::Cluster::builder().workers(2).allowance(allowance).build().expect("a small cluster");
+    assert_eq!(cells.x.sum(&cluster, Over::Whole).expect("sound"), [1597698.0]);
+    let by_column = cells.x.sum(&cluster, Over::EachColumn).expect("sound");
+    let weighted: f64 = by_column.iter().enumerate().map(|(col, sum)| (1.0 + col as f64) * sum).sum();
+    assert_eq!(weighted, 756504563.0);
+    let dense = open("bench-data/pbmc68k_reduced.h5ad").expect("sound").x;
+    let by_row = dense.sum(&cluster, Over::EachRow).expect("sound");
+    let weighted: f64 = by_row.iter().enumerate().map(|(row, sum)| (1.0 + row as f64) * sum).sum();
+    // 535,500 additions in float64 whose partial sums stay below 10^6: 10^6 * 2^-53 each, and their walk is random.
+    assert!((weighted - 124194.10137061146).abs() < 1e-6, "{weighted}");
 }
 
 #[test]

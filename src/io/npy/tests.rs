@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::array::{Buffer, DenseBlock, Values};
-use crate::io::testing::{Sums, dense_values, read, real};
+use crate::io::testing::{Damage, Sums, assert_names_the_file, dense_values, in_a_task, read, real};
 
 /// Writes a file of version `version` with this header text and these bytes.
 fn file(folder: &Path, version: u8, text: &str, data: &[u8]) -> std::path::PathBuf {
@@ -176,6 +176,34 @@ fn a_file_cut_at_any_place_is_refused_by_name() {
         let error = open(&path).expect_err("it was cut");
         assert!(matches!(error, Error::BadInput { .. }) && error.to_string().contains("x.npy"), "{length}: {error}");
     }
+}
+
+#[test]
+fn seeded_damage_is_refused_or_leaves_whole_blocks() {
+    let folder = folder();
+    let path = folder.path().join("x.npy");
+    save_matrix(&path, 3, 2, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]).expect("write");
+    let whole = std::fs::read(&path).expect("read");
+    let (read, refused) = in_a_task(move |context| {
+        let (mut read, mut refused) = (0, 0);
+        for seed in 0..5000 {
+            let mut bytes = whole.clone();
+            Damage::seeded(seed).apply(&mut bytes);
+            std::fs::write(&path, &bytes).expect("write");
+            match open(&path).and_then(|source| source.read_rows(0..source.shape().0, context)) {
+                // Six values of 8 bytes, however the header now cuts them.
+                Ok(block) if dense_values(&block).len() <= 48 => read += 1,
+                Ok(block) => panic!("damage {seed}: {block:?}"),
+                Err(error) => {
+                    assert_names_the_file(&error, "x.npy", &format!("damage {seed}"));
+                    refused += 1;
+                }
+            }
+        }
+        (read, refused)
+    });
+    println!("{read} read, {refused} refused");
+    assert!(read > 0 && refused > 0);
 }
 
 #[test]

@@ -1,4 +1,5 @@
-use super::factors::qr_in_place;
+//! The kernels against naive sums, nalgebra and matrices whose answer is known.
+
 use super::*;
 use crate::linalg::testing::noise;
 
@@ -59,7 +60,7 @@ fn r_is_upper_trapezoidal_not_negative_on_the_diagonal_and_keeps_the_gram() {
 
 #[test]
 fn thin_qr_multiplies_back_and_its_columns_are_orthonormal() {
-    for (m, n) in [(200, 30), (30, 30), (5, 12), (0, 3)] {
+    for (m, n) in [(200, 30), (70, 70), (5, 12), (33, 90), (0, 3)] {
         let a = noise(m, n, 5);
         let (q, r) = qr_thin(&a);
         assert!(close(&(&q * &r), &a, m + n));
@@ -70,13 +71,15 @@ fn thin_qr_multiplies_back_and_its_columns_are_orthonormal() {
 
 #[test]
 fn columns_that_depend_on_others_cost_no_accuracy() {
-    // Column 3 is column 0 + 2^-44 noise, below the bound at which faer's QR drops a column; 4 is zero.
+    // Column 3 is column 0 + 2^-44 noise; 4 is zero; 5 is twice column 1.
     let mut a = noise(600, 6, 6);
     let tiny = noise(600, 1, 7) * 2f64.powi(-44);
-    let copy = a.column(0) + tiny.column(0);
-    a.set_column(3, &copy);
+    let (near, double) = (a.column(0) + tiny.column(0), a.column(1) * 2.0);
+    a.set_column(3, &near);
     a.column_mut(4).fill(0.0);
-    assert!(qr_in_place(&a).is_none(), "the case must be one that faer cuts short");
+    a.set_column(5, &double);
+    let (q, r) = qr_thin(&a);
+    assert!(close(&(&q * &r), &a, 606) && close(&(q.transpose() * &q), &DMatrix::identity(6, 6), 606));
     let s = svd_small(&qr_r(a.clone())).unwrap().s;
     let reference = a.svd(false, false).singular_values;
     for (found, expected) in s.iter().zip(reference.iter()) {
@@ -104,7 +107,11 @@ fn svd_of_a_known_spectrum_finds_it() {
     // Backward stability: each singular value to a few ε of the largest.
     assert!(found.s.iter().zip(spectrum).all(|(f, e)| (f - e).abs() < 1e-12 * 1e3), "{:?}", found.s);
     let back = &found.u * DMatrix::from_diagonal(&found.s.into()) * &found.vt;
-    assert!((back - a).amax() < 1e-12 * 1e3);
+    assert!((back - &a).amax() < 1e-12 * 1e3);
+    let wide = svd_small(&a.transpose()).unwrap();
+    let back = &wide.u * DMatrix::from_diagonal(&wide.s.clone().into()) * &wide.vt;
+    assert!((back - a.transpose()).amax() < 1e-12 * 1e3);
+    assert_eq!((wide.u.shape(), wide.vt.shape()), ((8, 8), (8, 60)));
     assert_eq!(svd_small(&DMatrix::zeros(0, 3)).unwrap().s.len(), 0);
 }
 
@@ -142,4 +149,12 @@ fn cholesky_refuses_what_is_not_positive_definite() {
     assert!(cholesky_r(&DMatrix::zeros(1, 1)).is_none());
     assert!(cholesky_r(&DMatrix::from_element(1, 1, f64::NAN)).is_none());
     assert_eq!(cholesky_r(&DMatrix::zeros(0, 0)).unwrap().shape(), (0, 0));
+}
+
+#[test]
+fn iterations_refuse_values_that_are_not_finite() {
+    let mut a = DMatrix::identity(4, 4);
+    a[(2, 1)] = f64::NAN;
+    assert!(matches!(svd_small(&a), Err(Error::NonFinite { row: 2, col: 1, .. })));
+    assert!(matches!(eigh(&a, 4), Err(Error::NonFinite { row: 2, col: 1, .. })));
 }

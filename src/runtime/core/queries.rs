@@ -46,6 +46,11 @@ impl<W: Clone> Core<W> {
         self.ledger.clone()
     }
 
+    /// Returns why no more work is taken, as this task's answer, once that is so.
+    pub(crate) fn why_closed(&self, name: &Arc<str>) -> Option<Error> {
+        self.closed.as_ref().map(|error| super::answer_for(error, name))
+    }
+
     /// Grants what a task needs that runs on the caller's thread, where nothing else runs.
     pub(crate) fn admit_serially(&mut self, spec: &Spec) -> Result<Option<Reservation>, Error> {
         self.refuse(spec)?;
