@@ -10,6 +10,7 @@ mod common;
 mod n01_panics;
 mod n02_vicious;
 mod n04_cancel;
+mod n07_batched;
 mod n08_worker_dies;
 mod n09_lane_dies;
 mod n10_storm;

@@ -4,11 +4,11 @@
 use std::panic::panic_any;
 use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use allotment::{Cluster, Error, Task};
 
-use crate::cluster::{Gate, cluster, quiet_lanes, submit, until, until_idle};
+use crate::cluster::{Gate, cluster, quiet_lanes, submit, threads, until, until_idle};
 use crate::common::{Watchdog, child_case, ended_by, report, run_child};
 
 /// A value that panics when it is dropped, so many times over.
@@ -89,6 +89,7 @@ const CONTAINED: [(&str, fn(&Cluster)); 9] = [
         until_idle(cluster);
     }),
     ("the last handle of a cluster", |_| {
+        let (before, start) = (threads(), Instant::now());
         let inner = cluster(1);
         let (gate, handle) = (Arc::new(Gate::default()), inner.clone());
         let inside = gate.clone();
@@ -100,6 +101,9 @@ const CONTAINED: [(&str, fn(&Cluster)); 9] = [
         drop(inner);
         gate.open();
         assert_eq!(owner.unwrap().wait().unwrap(), 16 << 20);
+        // The lane that dropped it must not wait for itself, which would take all of the grace.
+        until(|| threads() == before);
+        assert!(start.elapsed() < Duration::from_secs(10));
     }),
     ("waker", |cluster| {
         let gate = Arc::new(Gate::default());
