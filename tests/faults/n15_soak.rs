@@ -79,7 +79,12 @@ impl Soak {
             }
             _ => self.cluster.submit_task(task, move || work(&handle, seed, 0)),
         };
-        self.pending.push_back(future.unwrap());
+        match future {
+            Ok(future) => self.pending.push_back(future),
+            // The cluster has shrunk below what the task needs.
+            Err(Error::TooBig { .. }) => *self.answers.entry("refused").or_default() += 1,
+            Err(other) => panic!("{other}"),
+        }
     }
 
     fn cause_trouble(&mut self) {

@@ -9,12 +9,15 @@ use tokio::runtime::Builder;
 use crate::cluster::{Gate, cluster, quantile, submit};
 use crate::common::{Watchdog, report};
 
+/// How many forms that block are tried.
+const N_BLOCKING: usize = 10;
+
 fn refused<T>(answer: Result<T>) {
     assert!(matches!(answer, Err(Error::BlockingInAsync { .. })));
 }
 
 /// Every form that blocks says so, and the tasks it was asked about are not harmed.
-async fn blocking_is_refused(cluster: &Cluster) -> u32 {
+async fn blocking_is_refused(cluster: &Cluster) -> usize {
     let gate = Arc::new(Gate::default());
     let inside = gate.clone();
     let mut held = submit(cluster, "held", move || inside.pass());
@@ -23,15 +26,13 @@ async fn blocking_is_refused(cluster: &Cluster) -> u32 {
     refused(cluster.wait_all(std::slice::from_ref(&held), None));
     gate.open();
     held.await.unwrap();
-    refused(
-        cluster
-            .submit(std::thread::yield_now)
-            .unwrap()
-            .share()
-            .wait()
-            .map(|_| ())
-            .and(Err::<(), _>(Error::BlockingInAsync { call: "" })),
-    );
+    let (gate, shared) =
+        (Arc::new(Gate::default()), |gate: Arc<Gate>| submit(cluster, "shared", move || gate.pass()).share());
+    let shared = shared(gate.clone());
+    refused(shared.wait());
+    refused(shared.wait_timeout(Duration::from_secs(1)).unwrap());
+    gate.open();
+    shared.await.unwrap();
     let slow = || {
         let gate = Arc::new(Gate::default());
         let inside = gate.clone();
@@ -46,19 +47,21 @@ async fn blocking_is_refused(cluster: &Cluster) -> u32 {
     let (futures, gate) = slow();
     cluster.as_completed(futures).for_each(|(_, answer)| refused(answer));
     gate.open();
-    let blocks = Blocks { n: 1000, ..Blocks::named("blocks") };
-    refused(cluster.map_blocks(&blocks, |_, _| {
-        std::thread::yield_now();
+    let (gate, blocks) = (Arc::new(Gate::default()), Blocks { n: 1000, ..Blocks::named("blocks") });
+    let inside = gate.clone();
+    refused(cluster.map_blocks(&blocks, move |_, _| {
+        inside.pass();
         Ok(())
     }));
+    gate.open();
     refused(cluster.shutdown(Duration::ZERO));
-    7
+    N_BLOCKING
 }
 
 /// What works everywhere: awaiting one, many, shared ones, room in a full queue; and leaving without a wait.
 async fn awaiting_works() {
     let cluster = Cluster::builder().workers(2).queue_limit(8).build().unwrap();
-    assert_eq!(blocking_is_refused(&cluster).await, 7);
+    assert_eq!(blocking_is_refused(&crate::cluster::cluster(2)).await, N_BLOCKING);
     assert_eq!(cluster.submit(|| 42).unwrap().await.unwrap(), 42);
     let mut sum = 0;
     for i in 0..100u64 {
@@ -123,7 +126,7 @@ fn every_tokio_runtime_can_await_and_none_is_blocked() {
     report(
         41,
         format_args!(
-            "current-thread, multi-thread, spawned, LocalSet: all awaited, 10 blocking calls refused typed; caller's timers late by p50 {p50} us, p99 {p99} us"
+            "current-thread, multi-thread, spawned, LocalSet: all awaited, {N_BLOCKING} blocking calls refused typed; caller's timers late by p50 {p50} us, p99 {p99} us"
         ),
     );
 }

@@ -67,7 +67,7 @@ fn try_in_child(held: Held, spool: &Path) {
 fn parent() -> String {
     let spool = tempfile::tempdir().unwrap();
     let options = SpoolOptions { dir: Some(spool.path().into()), allow_ram: true, ..Default::default() };
-    let cluster = of(2).spool(options.clone()).build().unwrap();
+    let cluster = of(3).spool(options.clone()).build().unwrap();
     let spill = || task_context().unwrap().store().unwrap().write(&[&[7; 1000]]).unwrap();
     let chunk = submit(&cluster, "spill", spill).wait().unwrap();
     let gate = Arc::new(Gate::default());
@@ -75,7 +75,8 @@ fn parent() -> String {
     let shared = submit(&cluster, "held", move || inside.pass()).share();
     let mut codes = Vec::new();
     for _ in 0..FORKS {
-        let inside = gate.clone();
+        let held_back = Arc::new(Gate::default());
+        let inside = held_back.clone();
         let pending = cluster.submit(move || inside.pass()).unwrap();
         // Lanes are in the middle of things when the process forks.
         let pack = cluster.map(|i: u64| i, 0..500).unwrap();
@@ -84,7 +85,8 @@ fn parent() -> String {
         codes.push(in_a_fork(|| try_in_child(held.take().unwrap(), spool.path())));
         let Held { pack, pending, .. } = held.unwrap();
         assert_eq!(cluster.gather(pack).unwrap().len(), 500);
-        pending.detach();
+        held_back.open();
+        pending.wait().unwrap();
     }
     assert_eq!(codes, [0; FORKS]);
     // A cluster that lives on the caller's thread alone is dropped whole in the child, its spool with it.
