@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use allotment::{ByteSize, Cluster, Error, Future, Task, task_context};
 
 use crate::cluster::{forgiving, of, quiet_lanes, until_idle};
-use crate::common::{Numbers, report};
+use crate::common::{Numbers, Watchdog, report};
 
 const IN_FLIGHT: usize = 400;
 
@@ -120,6 +120,20 @@ impl Soak {
             Some(Err(_)) => "refused",
         };
         *self.answers.entry(kind).or_default() += 1;
+    }
+}
+
+#[test]
+fn a_task_that_one_worker_alone_may_run_finds_it_awake() {
+    let _watchdog = Watchdog::start("fault 15, pinned");
+    let cluster = of(3).build().unwrap();
+    for i in 0..5000 {
+        // Some lane has just ended its task and looks for more when the pinned one comes.
+        let anywhere = cluster.submit(move || i).unwrap();
+        let pinned = cluster.submit_task(Task::named("pinned").on_worker(i % 3), move || i).unwrap();
+        let need = ByteSize(40 << 20);
+        let lone = cluster.submit_task(Task::named("lone").projected(need), move || i).unwrap();
+        assert_eq!(cluster.gather([anywhere, pinned, lone]).unwrap(), [i; 3]);
     }
 }
 

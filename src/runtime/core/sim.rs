@@ -210,7 +210,8 @@ impl Sim {
     /// Lets a lane do one step of what it is doing.
     fn step_lane(&mut self, lane: usize) {
         if self.threads[lane].0 == Thread::Looking {
-            let last = self.below(2) == 0;
+            // As production does: a lane that sees something queued does not take that for the end of its look.
+            let last = self.core.queued == 0;
             let next = self.act(|core, out| core.seek(LaneId(lane), last, out));
             return self.follow(lane, next);
         }
