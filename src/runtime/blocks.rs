@@ -19,8 +19,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::cluster::Cluster;
-use super::future::{Cells, Future};
+use super::future::Future;
 use super::hub::{Work, lock};
+use super::promise::Cells;
 use super::task::{Control, Job, Outcome, Task, TaskContext, caught, task_context};
 use crate::bytes::ByteSize;
 use crate::error::{Error, Result};

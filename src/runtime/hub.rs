@@ -306,7 +306,7 @@ impl Hub {
                 if let Some(answer) = ready(waker) {
                     return Some(Ok(answer));
                 }
-                let Some(id) = target.task() else { return None };
+                let id = target.task()?;
                 match self.step(|core, out| core.wait_on(lane, id, out)) {
                     WaitStep::Run(run) => lane::run_nested(self, run),
                     WaitStep::Sleep => return None,

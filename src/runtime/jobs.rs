@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::future::Cells;
 use super::hub::lock;
+use super::promise::Cells;
 use super::task::{Control, Job, Outcome, caught, discard};
 use crate::error::{Error, Result};
 

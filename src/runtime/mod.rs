@@ -35,6 +35,7 @@ mod lane;
 pub mod memory;
 mod message;
 mod metrics;
+mod promise;
 mod reduce;
 mod scheduler;
 pub(crate) mod sizing;

@@ -5,9 +5,10 @@ use std::task::Poll;
 
 use super::blocking;
 use super::cluster::Cluster;
-use super::future::{Cells, Future};
+use super::future::Future;
 use super::hub::{Hub, Work};
 use super::jobs::{Kept, Once, Pack, Repeat};
+use super::promise::Cells;
 use super::task::Task;
 use crate::error::{Error, Result};
 

@@ -13,6 +13,12 @@ use crate::runtime::task::{caught, caught_at};
 /// A batch's values, up to the first item that failed.
 type Values<T> = (Vec<T>, Option<Error>);
 
+/// A batch's results, whatever failed.
+type Results<T> = Vec<Result<T>>;
+
+/// The same with the number of the first item.
+type Numbered<T> = (u64, Results<T>);
+
 type Work<A, R> = Box<dyn Fn(Batch<A>) -> R + Send + Sync>;
 
 /// Runs a batch up to its first failure.
@@ -106,7 +112,7 @@ where
 /// Every item's result, in input order, failures among them.
 #[must_use = "an iterator does nothing until it is walked"]
 pub struct KeepGoing<I: Iterator, T> {
-    pump: Pump<I, Work<I::Item, Vec<Result<T>>>, Vec<Result<T>>>,
+    pump: Pump<I, Work<I::Item, Results<T>>, Results<T>>,
     ready: IntoIter<Result<T>>,
 }
 
@@ -141,10 +147,10 @@ where
 /// `(index, result)` of every item, as batches end.
 #[must_use = "an iterator does nothing until it is walked"]
 pub struct Unordered<I: Iterator, T> {
-    pump: Pump<I, Work<I::Item, (u64, Vec<Result<T>>)>, (u64, Vec<Result<T>>)>,
+    pump: Pump<I, Work<I::Item, Numbered<T>>, Numbered<T>>,
     bell: Arc<Bell>,
     /// Batches whose end has not been seen, by the number the bell rings.
-    waiting: HashMap<usize, InFlight<(u64, Vec<Result<T>>)>>,
+    waiting: HashMap<usize, InFlight<Numbered<T>>>,
     rung: usize,
     ready: std::iter::Zip<std::ops::RangeFrom<u64>, IntoIter<Result<T>>>,
 }
@@ -173,7 +179,7 @@ where
         Ok(())
     }
 
-    fn take(&mut self) -> Option<Result<(u64, Vec<Result<T>>)>> {
+    fn take(&mut self) -> Option<Result<Numbered<T>>> {
         if let Err(error) = self.fill() {
             self.waiting.clear();
             return Some(Err(error));
@@ -230,7 +236,7 @@ where
     /// # Ok::<(), allotment::Error>(())
     /// ```
     pub fn keep_going(self) -> KeepGoing<I, T> {
-        let work: Work<I::Item, Vec<Result<T>>> = Box::new(each(self.code, &self.options));
+        let work: Work<I::Item, Results<T>> = Box::new(each(self.code, &self.options));
         let pump = Pump::new(self.cluster, self.items, self.options, work);
         KeepGoing { pump, ready: Vec::new().into_iter() }
     }
@@ -252,7 +258,7 @@ where
     /// ```
     pub fn unordered(self) -> Unordered<I, T> {
         let each = each(self.code, &self.options);
-        let work: Work<I::Item, (u64, Vec<Result<T>>)> = Box::new(move |batch| (batch.0, each(batch)));
+        let work: Work<I::Item, Numbered<T>> = Box::new(move |batch| (batch.0, each(batch)));
         let pump = Pump::new(self.cluster, self.items, self.options, work);
         let ready = (0..).zip(Vec::new());
         Unordered { pump, bell: Default::default(), waiting: HashMap::new(), rung: 0, ready }

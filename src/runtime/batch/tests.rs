@@ -81,10 +81,8 @@ fn dropping_the_stream_cancels_what_is_in_flight() {
     let cluster = Cluster::builder().workers(2).build().unwrap();
     let ran = Arc::new(AtomicUsize::new(0));
     let count = ran.clone();
-    let mut stream = cluster
-        .batched_map(move |x: u64| (count.fetch_add(1, Ordering::Relaxed), x), (0..).map(|x| x))
-        .batch_size(1)
-        .into_iter();
+    let mut stream =
+        cluster.batched_map(move |x: u64| (count.fetch_add(1, Ordering::Relaxed), x), 0..).batch_size(1).into_iter();
     assert!(stream.next().is_some_and(|first| first.is_ok()));
     drop(stream);
     cluster.shutdown(std::time::Duration::from_secs(10)).unwrap();
