@@ -37,8 +37,8 @@ struct Tally {
 /// The code of task `i`: some are short, some go on until they notice.
 fn code(i: u64, history: &History, clock: &AtomicU64) -> u64 {
     let context = task_context().unwrap();
-    history.knew.store(context.is_cancelled(), SeqCst);
     history.began_at.store(clock.fetch_add(1, SeqCst), SeqCst);
+    history.knew.store(context.is_cancelled(), SeqCst);
     history.runs.fetch_add(1, SeqCst);
     if i.is_multiple_of(32) {
         let _noticed = (0..200).any(|_| context.is_cancelled());

@@ -116,7 +116,7 @@ fn circle(cluster: &Cluster, n: usize) -> usize {
     let answers = slots.iter().map(|slot| slot.get().unwrap().wait().and_then(|answer| (*answer).clone()));
     let told = answers
         .filter(|answer| match answer {
-            Err(Error::WouldDeadlock { path }) => path.contains("link 0"),
+            Err(Error::WouldDeadlock { path }) => (0..n).all(|i| path.contains(&format!("link {i}"))),
             other => panic!("{other:?}"),
         })
         .count();
