@@ -44,7 +44,10 @@ fn poll_badly<T>(future: &mut (impl Future<Output = T> + Unpin)) {
     assert!(std::pin::Pin::new(future).poll(&mut Context::from_waker(&waker)).is_pending());
 }
 
-const CONTAINED: [(&str, fn(&Cluster)); 9] = [
+/// A name, and what is done to a cluster that must be whole afterwards.
+type Case = (&'static str, fn(&Cluster));
+
+const CONTAINED: [Case; 9] = [
     ("payload", |cluster| {
         let lost = submit(cluster, "bad", || panic_any(Bomb(0)));
         assert!(matches!(lost.wait(), Err(Error::TaskPanicked { .. })));
@@ -123,7 +126,7 @@ thread_local! {
     static AT_THE_END: std::cell::RefCell<Option<Bomb>> = const { std::cell::RefCell::new(None) };
 }
 
-const ABORTED: [(&str, fn(&Cluster)); 3] = [
+const ABORTED: [Case; 3] = [
     ("drop while unwinding", |cluster| {
         let lost = submit(cluster, "bad", || {
             let _held = Unwinder(Bomb(0));
@@ -169,6 +172,6 @@ fn vicious_panics_are_contained_or_abort_as_documented() {
     for (case, _) in ABORTED {
         assert_eq!(ended_by(&run_child(NAME, case)), Some(libc::SIGABRT), "{case}");
     }
-    let names = |cases: &[(&'static str, fn(&Cluster))]| cases.iter().map(|case| case.0).collect::<Vec<_>>().join(", ");
+    let names = |cases: &[Case]| cases.iter().map(|case| case.0).collect::<Vec<_>>().join(", ");
     report(2, format_args!("contained: {}; aborted, as Rust defines: {}", names(&CONTAINED), names(&ABORTED)));
 }
