@@ -324,6 +324,23 @@ mod tests {
         }
     }
 
+    /// A lane that looks for work must not hold up a task that only another one may run.
+    #[test]
+    fn calls_pinned_to_a_sleeping_worker_are_answered() {
+        let cluster = Cluster::builder().workers(2).build().unwrap();
+        let actors =
+            [0, 1].map(|w| cluster.actor_task(Task::named("a").on_worker(w), RestartPolicy::default(), || 0).unwrap());
+        for i in 0..20_000 {
+            let call = actors[i % 2]
+                .call(|n| {
+                    *n += 1;
+                    *n
+                })
+                .unwrap();
+            assert_eq!(call.wait().unwrap(), i / 2 + 1);
+        }
+    }
+
     #[test]
     fn an_actor_survives_the_loss_of_a_lane_and_of_its_worker() {
         let cluster = Cluster::builder().workers(2).build().unwrap();

@@ -154,6 +154,12 @@ impl Inner {
         }
     }
 
+    /// Returns whether this is a lane or the control thread, which also drop what a task's code held when it has ended.
+    fn is_own_thread(&self) -> bool {
+        let this = std::thread::current().id();
+        self.hub.is_lane(this) || lock(&self.control).as_ref().is_some_and(|control| control.thread().id() == this)
+    }
+
     fn join(&self) {
         if let Some(control) = lock(&self.control).take() {
             // A control thread that panicked has been noticed by its guard.
@@ -174,8 +180,8 @@ impl Drop for Inner {
             return;
         }
         self.end(self.grace);
-        // On an async thread, or on a lane of this very cluster, waiting would hold up the ones we wait for.
-        if !blocking::is_async() && self.hub.this_lane().is_none() {
+        // On an async thread, or on a thread of this very cluster, waiting would hold up the ones we wait for.
+        if !blocking::is_async() && !self.is_own_thread() {
             self.join();
         }
     }

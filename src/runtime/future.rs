@@ -71,9 +71,9 @@ impl<T> Future<T> {
     ///
     /// # Errors
     ///
-    /// The task's own error ([`Error::TaskPanicked`], [`Error::Cancelled`], [`Error::Deadline`], [`Error::WorkerLost`], …);
-    /// [`Error::BlockingInAsync`] on a thread of a tokio runtime; [`Error::WouldDeadlock`], [`Error::NestedBudget`] and
-    /// [`Error::TooDeep`] inside tasks; [`Error::Forked`] in a forked child.
+    /// The task's own error (`Error::TaskPanicked`, `Error::Cancelled`, `Error::Deadline`, `Error::WorkerLost`, …);
+    /// `Error::BlockingInAsync` on a thread of a tokio runtime; `Error::WouldDeadlock`, `Error::NestedBudget` and
+    /// `Error::TooDeep` inside tasks; `Error::Forked` in a forked child.
     pub fn wait(mut self) -> Result<T> {
         let answer = self.cells.wait(None, |waker| self.cells.take(self.at(), waker));
         self.settle(answer).unwrap_or_else(|| Err(self.cells.taken()))

@@ -45,7 +45,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// [`Error::BlockingInAsync`] where waiting is not allowed; what a task did is in its slot.
+    /// `Error::BlockingInAsync` where waiting is not allowed; what a task did is in its slot.
     ///
     /// # Examples
     ///
@@ -91,7 +91,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// [`Error::BlockingInAsync`] where waiting is not allowed.
+    /// `Error::BlockingInAsync` where waiting is not allowed.
     ///
     /// # Examples
     ///
@@ -144,6 +144,7 @@ impl Cluster {
             enough()
         };
         let Some(lane) = self.hub().this_lane() else {
+            self.hub().same_process()?;
             blocking::allowed("wait_any() and wait_all()")?;
             blocking::park_until(until, ready);
             return Ok(());
@@ -186,7 +187,7 @@ impl Bell {
             let answer = pending.hub().wait_in_task(lane, pending.control(), None, rung);
             return answer.ok().flatten().unwrap_or(place);
         }
-        if blocking::allowed("this iterator").is_err() {
+        if pending.hub().same_process().is_err() || blocking::allowed("this iterator").is_err() {
             return place;
         }
         blocking::park_until(None, |waker| self.next(waker)).unwrap_or(place)

@@ -17,7 +17,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::task::Waker;
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
 use super::blocking;
@@ -154,6 +154,12 @@ impl Hub {
 
     pub(crate) fn open_port(&self, lane: LaneId, port: Port) {
         self.ports.write().unwrap_or_else(PoisonError::into_inner).insert(lane, port);
+    }
+
+    /// Returns whether the thread is one of our lanes, in a task or between two.
+    pub(crate) fn is_lane(&self, thread: ThreadId) -> bool {
+        let ports = self.ports.read().unwrap_or_else(PoisonError::into_inner);
+        ports.values().any(|port| port.thread.id() == thread)
     }
 
     pub(crate) fn close_port(&self, lane: LaneId) {

@@ -51,10 +51,33 @@ where
     }
 }
 
+/// Code of the user's that may be called more than once. What it holds may panic when it is dropped, wherever that is.
+pub(crate) struct Kept<F: 'static>(Option<F>);
+
+impl<F: 'static> Kept<F> {
+    pub(crate) fn new(code: F) -> Self {
+        Kept(Some(code))
+    }
+}
+
+impl<F: 'static> std::ops::Deref for Kept<F> {
+    type Target = F;
+
+    fn deref(&self) -> &F {
+        self.0.as_ref().expect("only its drop takes it")
+    }
+}
+
+impl<F: 'static> Drop for Kept<F> {
+    fn drop(&mut self) {
+        discard(self.0.take());
+    }
+}
+
 /// A closure that may run again: after a panic, or when its lane is lost, as often as its retries allow.
-pub(crate) struct Repeat<T, F> {
+pub(crate) struct Repeat<T, F: 'static> {
     pub(crate) cells: Arc<Cells<T>>,
-    pub(crate) code: F,
+    pub(crate) code: Kept<F>,
 }
 
 impl<T, F> Job for Repeat<T, F>
@@ -86,9 +109,9 @@ where
 
 /// A pack of items, each with its own future. After [`TURN`] it goes back into the queue with what is left, so that one
 /// slow pack neither holds up the others nor a task of higher priority.
-pub(crate) struct Pack<A, T, F> {
+pub(crate) struct Pack<A, T, F: 'static> {
     pub(crate) cells: Arc<Cells<T>>,
-    pub(crate) code: Arc<F>,
+    pub(crate) code: Arc<Kept<F>>,
     /// What is left to do, and how many were begun.
     pub(crate) items: Mutex<(std::vec::IntoIter<A>, usize)>,
 }

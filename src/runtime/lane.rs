@@ -117,13 +117,15 @@ impl Lane {
         }
     }
 
-    /// Looks for work for a moment before sleeping: most gaps between tasks are shorter than a wake-up.
+    /// Looks for work for a moment before sleeping: most gaps between tasks are shorter than a wake-up. What it then finds
+    /// in the queues may be nothing that this lane may run (a task of another worker, one that waits for memory), so the
+    /// look is its last: the core counts on a lane that looks, and wakes another only when it has gone to sleep.
     fn look(&self) -> Next<Work> {
-        let found = blocking::spin(|| (self.hub.has_queued() || !self.inbox.is_empty()).then_some(()));
+        let _found = blocking::spin(|| (self.hub.has_queued() || !self.inbox.is_empty()).then_some(()));
         match self.inbox.try_recv() {
             Ok(Packet::Stop) => Next::Stop,
             Ok(Packet::Run(run)) => Next::Run(run),
-            Err(_) => self.hub.seek(self.lane, found.is_none()),
+            Err(_) => self.hub.seek(self.lane, true),
         }
     }
 }

@@ -7,7 +7,7 @@ use super::blocking;
 use super::cluster::Cluster;
 use super::future::Future;
 use super::hub::{Hub, Work};
-use super::jobs::{Once, Pack, Repeat};
+use super::jobs::{Kept, Once, Pack, Repeat};
 use super::promise::Cells;
 use super::task::Task;
 use crate::error::{Error, Result};
@@ -84,7 +84,7 @@ impl Cluster {
     {
         let cells = Cells::one(self.hub(), &task.name);
         let future = Future::new(cells.clone(), 0);
-        let job: Work = Arc::new(Repeat { cells, code: work });
+        let job: Work = Arc::new(Repeat { cells, code: Kept::new(work) });
         self.hub().submit(&job, &task, &[])?;
         Ok(future)
     }
@@ -216,7 +216,7 @@ impl Cluster {
         T: Send + 'static,
         F: Fn(A) -> T + Send + Sync + 'static,
     {
-        let code = Arc::new(f);
+        let code = Arc::new(Kept::new(f));
         let mut items = items.into_iter();
         let mut futures = Vec::with_capacity(items.size_hint().0.min(1 << 24));
         for pack in 0.. {

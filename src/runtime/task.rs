@@ -214,7 +214,7 @@ pub fn task_context() -> Option<TaskContext> {
 
 /// Reads the innermost task's context where it is.
 pub(crate) fn with_context<R>(read: impl FnOnce(&TaskContext) -> Option<R>) -> Option<R> {
-    CURRENT.with(|current| current.borrow().last().and_then(read))
+    CURRENT.try_with(|current| current.borrow().last().and_then(read)).ok().flatten()
 }
 
 /// Runs `body` as the innermost task of this thread.

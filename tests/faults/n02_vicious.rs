@@ -4,15 +4,22 @@
 use std::panic::panic_any;
 use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use allotment::{Cluster, Error, Task};
 
-use crate::cluster::{Gate, cluster, quiet_lanes, submit, until, until_idle};
+use crate::cluster::{Gate, cluster, quiet_lanes, submit, threads, until, until_idle};
 use crate::common::{Watchdog, child_case, ended_by, report, run_child};
 
 /// A value that panics when it is dropped, so many times over.
 struct Bomb(u32);
+
+impl Bomb {
+    /// Code that asks for it holds all of it.
+    fn size(&self) -> u32 {
+        self.0
+    }
+}
 
 impl Drop for Bomb {
     fn drop(&mut self) {
@@ -37,7 +44,10 @@ fn poll_badly<T>(future: &mut (impl Future<Output = T> + Unpin)) {
     assert!(std::pin::Pin::new(future).poll(&mut Context::from_waker(&waker)).is_pending());
 }
 
-const CONTAINED: [(&str, fn(&Cluster)); 9] = [
+/// A name, and what is done to a cluster that must be whole afterwards.
+type Case = (&'static str, fn(&Cluster));
+
+const CONTAINED: [Case; 9] = [
     ("payload", |cluster| {
         let lost = submit(cluster, "bad", || panic_any(Bomb(0)));
         assert!(matches!(lost.wait(), Err(Error::TaskPanicked { .. })));
@@ -53,7 +63,7 @@ const CONTAINED: [(&str, fn(&Cluster)); 9] = [
     }),
     ("capture of code that may run again", |cluster| {
         let bomb = Bomb(1);
-        assert_eq!(cluster.submit_task(Task::named("bad"), move || bomb.0).unwrap().wait().unwrap(), 1);
+        assert_eq!(cluster.submit_task(Task::named("bad"), move || bomb.size()).unwrap().wait().unwrap(), 1);
     }),
     ("capture of code that never ran", |cluster| {
         let gate = Arc::new(Gate::default());
@@ -61,7 +71,7 @@ const CONTAINED: [(&str, fn(&Cluster)); 9] = [
             (0..2).map(|_| gate.clone()).map(|gate| submit(cluster, "held", move || gate.pass())).collect();
         let (bomb, other) = (Bomb(1), Bomb(1));
         let never = submit(cluster, "never", move || drop(bomb));
-        let again = cluster.submit_task(Task::named("never"), move || other.0).unwrap();
+        let again = cluster.submit_task(Task::named("never"), move || other.size()).unwrap();
         assert!(never.cancel() && again.cancel());
         gate.open();
         cluster.gather(held).unwrap();
@@ -72,7 +82,7 @@ const CONTAINED: [(&str, fn(&Cluster)); 9] = [
             (0..2).map(|_| gate.clone()).map(|gate| submit(cluster, "held", move || gate.pass())).collect();
         let bomb = Bomb(1);
         let late = Task::named("late").deadline(Duration::from_millis(1));
-        let late = cluster.submit_task(late, move || bomb.0).unwrap();
+        let late = cluster.submit_task(late, move || bomb.size()).unwrap();
         assert!(matches!(late.wait(), Err(Error::Deadline { .. })));
         gate.open();
         cluster.gather(held).unwrap();
@@ -82,6 +92,7 @@ const CONTAINED: [(&str, fn(&Cluster)); 9] = [
         until_idle(cluster);
     }),
     ("the last handle of a cluster", |_| {
+        let (before, start) = (threads(), Instant::now());
         let inner = cluster(1);
         let (gate, handle) = (Arc::new(Gate::default()), inner.clone());
         let inside = gate.clone();
@@ -93,6 +104,9 @@ const CONTAINED: [(&str, fn(&Cluster)); 9] = [
         drop(inner);
         gate.open();
         assert_eq!(owner.unwrap().wait().unwrap(), 16 << 20);
+        // The lane that dropped it must not wait for itself, which would take all of the grace.
+        until(|| threads() == before);
+        assert!(start.elapsed() < Duration::from_secs(10));
     }),
     ("waker", |cluster| {
         let gate = Arc::new(Gate::default());
@@ -112,7 +126,7 @@ thread_local! {
     static AT_THE_END: std::cell::RefCell<Option<Bomb>> = const { std::cell::RefCell::new(None) };
 }
 
-const ABORTED: [(&str, fn(&Cluster)); 3] = [
+const ABORTED: [Case; 3] = [
     ("drop while unwinding", |cluster| {
         let lost = submit(cluster, "bad", || {
             let _held = Unwinder(Bomb(0));
@@ -158,6 +172,6 @@ fn vicious_panics_are_contained_or_abort_as_documented() {
     for (case, _) in ABORTED {
         assert_eq!(ended_by(&run_child(NAME, case)), Some(libc::SIGABRT), "{case}");
     }
-    let names = |cases: &[(&'static str, fn(&Cluster))]| cases.iter().map(|case| case.0).collect::<Vec<_>>().join(", ");
+    let names = |cases: &[Case]| cases.iter().map(|case| case.0).collect::<Vec<_>>().join(", ");
     report(2, format_args!("contained: {}; aborted, as Rust defines: {}", names(&CONTAINED), names(&ABORTED)));
 }

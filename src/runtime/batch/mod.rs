@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The iterator is walked on the caller's thread, as far as the window allows, so it needs no length, may be endless, and
-//! may borrow. Ranges are not walked but split, and folded on the lanes. Batches grow with the stream: the first items
+//! may borrow. Ranges and shared slices are not walked but split, and folded on the lanes. Batches grow with the stream: the first items
 //! travel alone, so that a slow function is spread over all lanes at once, and later ones by the hundred. How the stream is
 //! cut depends on the place alone, never on time or lanes, so folds of floats give the same bits on any cluster.
 //!
@@ -23,6 +23,7 @@ mod tests;
 #[cfg(feature = "progress")]
 mod bar;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::cluster::Cluster;
@@ -106,6 +107,35 @@ impl Cluster {
             progress: None,
         };
         BatchedMap { cluster: self.clone(), code: Arc::new(f), items: items.into_iter(), options }
+    }
+}
+
+impl Cluster {
+    /// [`batched_map`](Self::batched_map) over a shared slice, which is split like a range and not walked: the lanes read the
+    /// items where they are.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let cluster = allotment::Cluster::builder().workers(2).build()?;
+    /// let words = vec!["to", "be", "or", "not", "to", "be"];
+    /// let letters: usize = cluster.batched_map_slice(|word: &&str| word.len(), words).sum()?;
+    /// assert_eq!(letters, 13);
+    /// # Ok::<(), allotment::Error>(())
+    /// ```
+    pub fn batched_map_slice<A, T, F>(
+        &self,
+        f: F,
+        items: impl Into<Arc<[A]>>,
+    ) -> BatchedMap<impl Fn(usize) -> T + Send + Sync + 'static, Range<usize>>
+    where
+        A: Send + Sync + 'static,
+        T: Send + 'static,
+        F: Fn(&A) -> T + Send + Sync + 'static,
+    {
+        let items: Arc<[A]> = items.into();
+        let places = 0..items.len();
+        self.batched_map(move |place: usize| f(&items[place]), places)
     }
 }
 

@@ -114,7 +114,8 @@ impl<W: Clone> Core<W> {
         if !stack.is_empty() {
             return Next::Resume;
         }
-        if state == LaneState::Seeking {
+        let has_looked = state == LaneState::Seeking;
+        if has_looked {
             self.seeking -= 1;
             self.lanes[lane.0].state = LaneState::Busy;
         }
@@ -129,7 +130,8 @@ impl<W: Clone> Core<W> {
         if let Some(run) = self.next_for(lane) {
             return Next::Run(run);
         }
-        if may_seek && self.seeking == 0 {
+        // What is queued may be for lanes that sleep and are not woken while this one looks: it looks once.
+        if may_seek && !has_looked && self.seeking == 0 {
             self.seeking += 1;
             self.lanes[lane.0].state = LaneState::Seeking;
             return Next::Seek;

@@ -210,8 +210,13 @@ impl Sim {
     /// Lets a lane do one step of what it is doing.
     fn step_lane(&mut self, lane: usize) {
         if self.threads[lane].0 == Thread::Looking {
-            let last = self.below(2) == 0;
+<<<<<<< HEAD
+            let next = self.act(|core, out| core.seek(LaneId(lane), true, out));
+=======
+            // As production does: a lane that sees something queued does not take that for the end of its look.
+            let last = self.core.queued == 0;
             let next = self.act(|core, out| core.seek(LaneId(lane), last, out));
+>>>>>>> w/faults
             return self.follow(lane, next);
         }
         let Some(mut attempt) = self.threads[lane].1.pop() else { return };

@@ -59,7 +59,10 @@ impl<W: Clone> Core<W> {
         let step = match end {
             PathEnd::Answered => WaitStep::Ready,
             PathEnd::Running => self.sleep(lane),
-            PathEnd::Cycle => WaitStep::Fail(Error::WouldDeadlock { path: self.spell(waiter, &path) }),
+            PathEnd::Cycle => {
+                let path = [&path, self.all_above(&path, lane)].concat();
+                WaitStep::Fail(Error::WouldDeadlock { path: self.spell(waiter, &path) })
+            }
             PathEnd::Queued(_) if self.lanes[lane.0].stack.len() >= MAX_DEPTH => {
                 WaitStep::Fail(Error::TooDeep { depth: self.lanes[lane.0].stack.len() })
             }
@@ -186,6 +189,13 @@ impl<W: Clone> Core<W> {
         let stack = &self.lanes[lane.0].stack;
         let at = stack.iter().position(|task| *task == id)?;
         stack.get(at + 1).copied()
+    }
+
+    /// Returns the tasks of this lane's stack above the end of the path: each waits for the next, up to the waiter.
+    fn all_above(&self, path: &[TaskId], lane: LaneId) -> &[TaskId] {
+        let stack = &self.lanes[lane.0].stack;
+        let at = stack.iter().position(|task| path.last() == Some(task));
+        at.map_or(&[], |at| &stack[at + 1..])
     }
 
     fn is_unanswered(&self, id: TaskId) -> bool {
