@@ -31,7 +31,7 @@ pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
     println!("while it is idle: {}", ask(address, 5).await?);
     // Two clients ask for an hour of work: one task runs, one waits.
     let first = tokio::spawn(ask(address, 3_600_000));
-    until(&cluster, |now| now.workers[0].running.len() == 1).await;
+    until(&cluster, |now| now.ended == 1 && now.workers[0].running.len() == 1).await;
     let second = tokio::spawn(ask(address, 3_600_000));
     until(&cluster, |now| now.queued == 1).await;
     println!("while it is full: {}", ask(address, 5).await?);

@@ -2,7 +2,6 @@
 //!
 //! Prints a table: the figure, ours, the rival's, their ratio, the goal. Nothing is asserted: a goal that is missed is for
 //! people to see. `NAME` is `tasks`, `streams` or `lanes`; without it all run.
-#![allow(clippy::unwrap_used, reason = "a bench that cannot go on should stop")]
 
 mod lanes;
 mod measure;
