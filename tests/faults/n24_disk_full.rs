@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use allotment::Error;
-use allotment::store::{Chunk, Spool, SpoolOptions};
+use allotment::store::{Chunk, Spool, SpoolOptions, Store};
 
 use crate::common::{Mount, Numbers, Watchdog, report};
 
@@ -70,29 +70,33 @@ fn run_on(mount: &Mount) -> u64 {
     let large = store.write(&[&vec![9; 5 * CHUNK]]).unwrap();
     assert!(large.bytes().unwrap().part(0).iter().all(|byte| *byte == 9));
     drop((large, chunks));
+    drop_in_a_rival(mount, &store, &data);
+    std::fs::remove_file(ballast).unwrap();
+    assert!(store.write(&[&data]).unwrap().bytes().unwrap().part(0) == data, "work goes on when room appears");
+    leaked
+}
 
+/// Lets a rival fill the disk while a writer is under way, and leave again.
+fn drop_in_a_rival(mount: &Mount, store: &Store, data: &[u8]) {
     // What a writer has reserved cannot be taken by a rival.
     let mut writer = store.writer(&[4 * CHUNK as u64]).unwrap();
-    writer.write(&data).unwrap();
+    writer.write(data).unwrap();
     let rival = fill(mount.path());
-    (0..3).for_each(|_| writer.write(&data).unwrap());
+    (0..3).for_each(|_| writer.write(data).unwrap());
     let chunk = writer.seal().unwrap();
     assert!(chunk.bytes().unwrap().part(0).chunks(CHUNK).all(|part| part == data));
     // The store uses up what it had kept for reuse, then waits for room like everybody else.
     let mut kept: Vec<Chunk> = Vec::new();
-    while let Ok(chunk) = store.write(&[&data]) {
+    while let Ok(chunk) = store.write(&[data]) {
         kept.push(chunk);
     }
-    assert!(matches!(store.write(&[&data]), Err(Error::SpoolFull { .. })));
+    assert!(matches!(store.write(&[data]), Err(Error::SpoolFull { .. })));
     assert!(matches!(
         Spool::open(&SpoolOptions { dir: Some(mount.path().into()), allow_ram: true, ..Default::default() }),
         Ok(_) | Err(Error::SpoolFull { .. } | Error::SpoolDir { .. })
     ));
     std::fs::remove_file(rival).unwrap();
-    std::fs::remove_file(ballast).unwrap();
-    assert!(store.write(&[&data]).unwrap().bytes().unwrap().part(0) == data, "work goes on when room appears");
     assert!(kept.iter().all(|chunk| chunk.bytes().unwrap().part(0) == data));
-    leaked
 }
 
 #[test]
