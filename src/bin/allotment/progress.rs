@@ -142,8 +142,7 @@ mod tests {
         let sink = lines_said.clone();
         let progress = lines("pca", every, move |line| sink.lock().expect("no test panics inside").push(line));
         calls.iter().for_each(|(done, total)| progress(*done, *total));
-        let said = lines_said.lock().expect("no test panics inside").clone();
-        said
+        lines_said.lock().expect("no test panics inside").clone()
     }
 
     #[test]
