@@ -256,7 +256,6 @@ impl Hub {
             retries: task.retries,
             deadline_ms,
             pinned: task.worker,
-            preferred: None,
             inputs,
             nested: self.this_lane().is_some(),
             oversize: task.oversize,

@@ -26,7 +26,7 @@ impl<W: Clone> Core<W> {
         } else {
             Effect::Fail { work, error: answer_for(error, &entry.name) }
         });
-        self.forget(id, out);
+        self.forget(id, None, out);
     }
 
     /// Answers a running task at once; its code goes on until it notices, its grant stays until it ends.
@@ -35,7 +35,7 @@ impl<W: Clone> Core<W> {
         entry.abandoned = true;
         out.push(Effect::Fail { work: entry.work.clone(), error });
         let dependents = std::mem::take(&mut entry.dependents);
-        self.release_dependents(dependents, out);
+        self.release_dependents(dependents, None, out);
     }
 
     /// Cancels a task: one that has not started never will, a running one is told.

@@ -52,8 +52,6 @@ pub(crate) struct Spec {
     pub(crate) deadline_ms: Option<u64>,
     /// The only worker it may run on.
     pub(crate) pinned: Option<usize>,
-    /// A worker that holds its inputs.
-    pub(crate) preferred: Option<usize>,
     /// Tasks that must end first.
     pub(crate) inputs: Vec<TaskId>,
     /// May pass the queue's limit: it comes from inside a task, which must not wait for room.
@@ -271,7 +269,7 @@ impl<W: Clone> Core<W> {
         }
         self.waiting += 1;
         if inputs.is_empty() {
-            self.enqueue(id, spec.preferred, out);
+            self.enqueue(id, None, out);
         } else {
             self.tasks.get_mut(id).expect("just inserted").inputs = inputs;
         }
@@ -323,7 +321,8 @@ impl<W: Clone> Core<W> {
                 self.fail(task, &error, out);
             } else {
                 self.counts.ended += 1;
-                self.forget(task, out);
+                let worker = self.lanes[lane.0].worker;
+                self.forget(task, Some(worker), out);
             }
         }
         let next = self.next_step(lane, true);
@@ -359,22 +358,23 @@ impl<W: Clone> Core<W> {
     }
 
     /// Removes a task that is in no queue and on no stack, and lets those go on who waited for it.
-    fn forget(&mut self, task: TaskId, out: &mut Vec<Effect<W>>) {
+    fn forget(&mut self, task: TaskId, ended_on: Option<usize>, out: &mut Vec<Effect<W>>) {
         if self.claim == Some(task) {
             self.claim = None;
         }
         if let Some(mut entry) = self.tasks.remove(task) {
-            self.release_dependents(std::mem::take(&mut entry.dependents), out);
+            self.release_dependents(std::mem::take(&mut entry.dependents), ended_on, out);
         }
     }
 
-    fn release_dependents(&mut self, dependents: Vec<TaskId>, out: &mut Vec<Effect<W>>) {
+    fn release_dependents(&mut self, dependents: Vec<TaskId>, ended_on: Option<usize>, out: &mut Vec<Effect<W>>) {
         for dependent in dependents {
             let Some(entry) = self.tasks.get_mut(dependent) else { continue };
             entry.inputs_left -= 1;
             if entry.inputs_left == 0 {
                 entry.inputs = Vec::new();
-                self.enqueue(dependent, None, out);
+                // The last input's result is where its task ran.
+                self.enqueue(dependent, ended_on, out);
             }
         }
     }

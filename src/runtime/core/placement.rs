@@ -256,3 +256,30 @@ impl<W: Clone> Core<W> {
         self.idle = still_idle;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(pinned: Option<usize>, inputs: Vec<TaskId>) -> Spec {
+        let (name, nested, oversize) = ("t".into(), false, false);
+        Spec { name, priority: 0, need: 0, retries: 0, deadline_ms: None, pinned, inputs, nested, oversize }
+    }
+
+    #[test]
+    fn a_task_goes_to_the_worker_that_holds_its_inputs() {
+        let settings = Settings { allowance: 100, queue_limit: 10, overdraft: 0, policy: RestartPolicy::default() };
+        let (mut core, out) = (Core::new(settings), &mut Vec::new());
+        core.scale(2, out);
+        let lanes = [0, 1].map(|worker| {
+            assert!(core.worker_up(worker));
+            core.lane_up(worker).expect("an open worker")
+        });
+        let input = core.submit(spec(Some(1), vec![]), "input", out).expect("taken");
+        let other = core.submit(spec(Some(1), vec![]), "other", out).expect("taken");
+        assert!(matches!(core.seek(lanes[1], true, out), Next::Run(run) if run.task == input));
+        let dependent = core.submit(spec(None, vec![input]), "dependent", out).expect("taken");
+        assert!(matches!(core.finish(lanes[1], input, End::Done, out), Next::Run(run) if run.task == other));
+        assert_eq!(core.tasks.get(dependent).map(|entry| entry.state), Some(State::Queued { worker: 1 }));
+    }
+}

@@ -128,7 +128,6 @@ impl Sim {
             retries: self.below(2) as u32,
             deadline_ms,
             pinned,
-            preferred: None,
             inputs,
             nested: depth > 0,
             oversize: self.below(2) == 0,
