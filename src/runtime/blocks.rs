@@ -11,17 +11,18 @@
 //! memory and other work have their say in between. Results are joined pairwise in a fixed tree over the block numbers.
 //!
 //! Always true: the shape of the tree depends on the number of blocks alone, so the bits do not depend on workers, order
-//! or scheduler; at most O(lanes + log blocks) partials are alive; a block whose lane is lost is run again; of several
+//! or scheduler; at most O(lanes + log blocks) partials are alive, and those that wait keep their bytes reserved; a block whose lane is lost is run again; of several
 //! failures the one of the lowest block is reported.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use super::budget::Reservation;
 use super::cluster::Cluster;
 use super::future::{Cells, Future};
 use super::hub::{Work, lock};
-use super::task::{Control, Job, Outcome, Task, TaskContext, caught, task_context};
+use super::task::{Control, Job, Outcome, Task, TaskContext, caught, keep, task_context};
 use crate::bytes::ByteSize;
 use crate::error::{Error, Result};
 
@@ -48,6 +49,8 @@ pub struct Blocks {
     pub n: usize,
     /// The most anonymous bytes that one block's task will hold.
     pub projected_bytes: u64,
+    /// Those among them that stay reserved while the block's partial waits for its other half: the partial's own.
+    pub kept_bytes: u64,
     /// Called as blocks finish.
     pub progress: Option<Progress>,
 }
@@ -55,14 +58,14 @@ pub struct Blocks {
 impl Blocks {
     /// Returns a run of no blocks, to be filled in.
     pub fn named(name: impl Into<Arc<str>>) -> Self {
-        Blocks { name: name.into(), n: 0, projected_bytes: 0, progress: None }
+        Blocks { name: name.into(), n: 0, projected_bytes: 0, kept_bytes: 0, progress: None }
     }
 }
 
 impl std::fmt::Debug for Blocks {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Blocks { name, n, projected_bytes, .. } = self;
-        write!(f, "Blocks({name:?}, n: {n}, projected_bytes: {projected_bytes})")
+        let Blocks { name, n, projected_bytes, kept_bytes, .. } = self;
+        write!(f, "Blocks({name:?}, n: {n}, projected_bytes: {projected_bytes}, kept_bytes: {kept_bytes})")
     }
 }
 
@@ -119,7 +122,7 @@ impl Cluster {
         M: Fn(usize, &TaskContext) -> Result<P> + Send + Sync + 'static,
         C: Fn(P, P) -> Result<P> + Send + Sync + 'static,
     {
-        let tree = Arc::new(Tree { n: blocks.n, nodes: Mutex::new(HashMap::new()) });
+        let tree = Arc::new(Tree { n: blocks.n, kept_bytes: blocks.kept_bytes, nodes: Mutex::new(HashMap::new()) });
         let sink = tree.clone();
         let work = move |block: usize, context: &TaskContext| {
             let partial = map(block, context)?;
@@ -254,7 +257,10 @@ where
 /// The fixed tree: partials that wait for their other half, by level and place.
 struct Tree<P> {
     n: usize,
-    nodes: Mutex<HashMap<(u32, usize), P>>,
+    kept_bytes: u64,
+    /// Each with its bytes, which were a part of the grant of the task that left it here. That cannot wedge: what is
+    /// granted to running tasks alone decides when one may run by the lone token.
+    nodes: Mutex<HashMap<(u32, usize), (P, Option<Reservation>)>>,
 }
 
 impl<P> Tree<P> {
@@ -265,21 +271,22 @@ impl<P> Tree<P> {
             let sibling = place ^ 1;
             if sibling << level < self.n {
                 let mut nodes = lock(&self.nodes);
-                let Some(other) = nodes.remove(&(level, sibling)) else {
-                    nodes.insert((level, place), value);
+                let Some((other, kept)) = nodes.remove(&(level, sibling)) else {
+                    nodes.insert((level, place), (value, keep(self.kept_bytes)));
                     return Ok(());
                 };
                 drop(nodes);
+                let _kept = kept;
                 value = if sibling < place { combine(other, value)? } else { combine(value, other)? };
             }
             (level, place) = (level + 1, place / 2);
         }
-        lock(&self.nodes).insert((level, 0), value);
+        lock(&self.nodes).insert((level, 0), (value, keep(self.kept_bytes)));
         Ok(())
     }
 
     fn root(&self) -> Option<P> {
-        lock(&self.nodes).drain().map(|(_, value)| value).next()
+        lock(&self.nodes).drain().map(|(_, (value, _))| value).next()
     }
 }
 
@@ -305,6 +312,23 @@ mod tests {
                 assert_eq!(shape(&cluster, n), shape(&serial, n), "{n} blocks on {workers} workers");
             }
         }
+    }
+
+    #[test]
+    fn partials_that_wait_keep_their_bytes_reserved_and_end_however_little_there_is() {
+        // The left halves of three levels wait while block 7 runs: 3 × 10 kept, 40 granted.
+        let run = |allowance: u64| {
+            let cluster = Cluster::builder().allowance(ByteSize(allowance)).workers(1).build().expect("a cluster");
+            let blocks = Blocks { n: 8, projected_bytes: 40, kept_bytes: 10, ..Blocks::named("kept") };
+            let sum = cluster.reduce_blocks(&blocks, |i, _| Ok(i), |a, b| Ok(a + b)).expect("summed");
+            let after = cluster.snapshot();
+            assert_eq!((sum, after.reserved_bytes), (Some(28), 0));
+            (after.peak_reserved_bytes, after.lone)
+        };
+        assert_eq!(run(100), (70, 0));
+        // Where they take the room of the next block, it runs alone.
+        let (peak, lone) = run(45);
+        assert!(peak == 70 && lone > 0, "{peak} {lone}");
     }
 
     #[test]
