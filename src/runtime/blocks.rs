@@ -77,15 +77,14 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// That of the lowest block that failed; [`Error::TooBig`] when `projected_bytes` can never be granted; those of
-    /// [`Future::wait`].
+    /// That of the lowest block that failed; [`Error::TooBig`] when `projected_bytes` can never be granted;
+    /// [`Error::OutOfMemory`] for more blocks than this process can hold a result each of; those of [`Future::wait`].
     pub fn map_blocks<T, M>(&self, blocks: &Blocks, map: M) -> Result<Vec<T>>
     where
         T: Send + 'static,
         M: Fn(usize, &TaskContext) -> Result<T> + Send + Sync + 'static,
     {
-        let slots: Vec<Option<T>> = (0..blocks.n).map(|_| None).collect();
-        let slots = Arc::new(Mutex::new(slots));
+        let slots = Arc::new(Mutex::new(empty_slots::<T>(&blocks.name, blocks.n)?));
         let sink = slots.clone();
         let work = move |block: usize, context: &TaskContext| {
             let value = map(block, context)?;
@@ -161,6 +160,16 @@ impl Cluster {
         let name = Task::named(blocks.name.clone());
         self.submit_fallible(name, runners, finish)
     }
+}
+
+/// Makes room for one result of each block, or says that there is none: a grid may have 2⁶⁰ blocks.
+fn empty_slots<T>(name: &Arc<str>, n: usize) -> Result<Vec<Option<T>>> {
+    let mut slots = Vec::new();
+    let bytes = (n as u64).saturating_mul(size_of::<Option<T>>() as u64);
+    let full = |_| Error::OutOfMemory { what: format!("the results of {n} blocks of {name:?}").into(), bytes };
+    slots.try_reserve_exact(n).map_err(full)?;
+    slots.resize_with(n, || None);
+    Ok(slots)
 }
 
 /// What the runners of one run share.
@@ -271,12 +280,11 @@ impl<P> Tree<P> {
             let sibling = place ^ 1;
             if sibling << level < self.n {
                 let mut nodes = lock(&self.nodes);
-                let Some((other, kept)) = nodes.remove(&(level, sibling)) else {
+                let Some((other, _kept)) = nodes.remove(&(level, sibling)) else {
                     nodes.insert((level, place), (value, keep(self.kept_bytes)));
                     return Ok(());
                 };
                 drop(nodes);
-                let _kept = kept;
                 value = if sibling < place { combine(other, value)? } else { combine(value, other)? };
             }
             (level, place) = (level + 1, place / 2);
@@ -323,12 +331,19 @@ mod tests {
             let sum = cluster.reduce_blocks(&blocks, |i, _| Ok(i), |a, b| Ok(a + b)).expect("summed");
             let after = cluster.snapshot();
             assert_eq!((sum, after.reserved_bytes), (Some(28), 0));
-            (after.peak_reserved_bytes, after.lone)
+            (after.peak_reserved_bytes, after.lone > 0)
         };
-        assert_eq!(run(100), (70, 0));
+        assert_eq!(run(100), (70, false));
         // Where they take the room of the next block, it runs alone.
-        let (peak, lone) = run(45);
-        assert!(peak == 70 && lone > 0, "{peak} {lone}");
+        assert_eq!(run(45), (70, true));
+    }
+
+    #[test]
+    fn more_blocks_than_there_can_be_results_are_an_error_and_no_panic() {
+        let cluster = Cluster::builder().workers(1).build().expect("a cluster");
+        let refused =
+            cluster.map_blocks(&Blocks { n: 1 << 60, ..Blocks::named("absurd") }, |i, _| Ok(i)).expect_err("16 EiB");
+        assert!(matches!(refused, Error::OutOfMemory { .. }), "{refused}");
     }
 
     #[test]
