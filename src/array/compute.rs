@@ -143,7 +143,8 @@ impl Array {
         map: impl Fn(Block, BlockInfo, &TaskContext) -> Result<T> + Send + Sync + 'static,
     ) -> Result<(Blocks, impl Fn(usize, &TaskContext) -> Result<T> + Send + Sync + 'static)> {
         let plan = self.plan_for(cluster, &name, working)?;
-        let blocks = Blocks { name, n: plan.tasks, projected_bytes: plan.projected_bytes, progress };
+        let (n, projected_bytes, kept_bytes) = (plan.tasks, plan.projected_bytes, working.kept);
+        let blocks = Blocks { name, n, projected_bytes, kept_bytes, progress };
         let array = self.clone();
         let run = move |index: usize, context: &TaskContext| {
             let rows = plan.grid.rows.run(index);

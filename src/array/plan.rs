@@ -33,18 +33,20 @@ const LONGEST_CHAIN: usize = 256;
 
 /// What a caller's part of a task holds besides the block: its partial, and scratch that grows with the block's rows.
 ///
-/// A plain number of bytes is taken as `fixed`.
+/// A plain number of bytes is taken as `fixed`, and as what the partial keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Working {
     /// Bytes whatever the block.
     pub fixed: u64,
     /// Bytes for each row of the block.
     pub per_row: u64,
+    /// Those of a finished partial, a part of `fixed`: they stay reserved while it waits to be joined.
+    pub kept: u64,
 }
 
 impl From<u64> for Working {
     fn from(fixed: u64) -> Self {
-        Working { fixed, per_row: 0 }
+        Working { fixed, per_row: 0, kept: fixed }
     }
 }
 
@@ -340,7 +342,7 @@ mod tests {
         let plan =
             |working: Working| array.plan_for(&cluster(1 << 20, 2), "reduce", working).map(|p| p.projected_bytes);
         assert_eq!(plan(Working::default()).ok(), Some(8_000));
-        assert_eq!(plan(Working { fixed: 1, per_row: 10 }).ok(), Some(9_001));
+        assert_eq!(plan(Working { fixed: 1, per_row: 10, kept: 1 }).ok(), Some(9_001));
         assert!(matches!(plan(Working::from(1 << 20)), Err(Error::TooBig { .. })));
     }
 

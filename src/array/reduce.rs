@@ -74,7 +74,8 @@ impl Request {
     fn working(self, cols: u64) -> Working {
         const GROUP: u64 = 32;
         let columns = if self.columns.is_some() { (5 * GROUP).saturating_mul(cols) } else { 0 };
-        Working { fixed: columns.saturating_add(1024), per_row: if self.rows.is_some() { 2 * GROUP } else { 0 } }
+        let per_row = if self.rows.is_some() { 2 * GROUP } else { 0 };
+        Working { fixed: columns.saturating_add(1024), per_row, kept: columns / 5 }
     }
 
     fn share(self, block: &Block) -> Partial {

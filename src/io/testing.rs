@@ -12,7 +12,7 @@ use crate::runtime::{Blocks, Cluster, TaskContext};
 /// Runs the function as a task and returns what it returns.
 pub(crate) fn in_a_task<T: Send + 'static>(work: impl FnOnce(&TaskContext) -> T + Send + 'static) -> T {
     let cluster = Cluster::builder().workers(1).allowance(ByteSize(256 << 20)).build().expect("a small cluster");
-    let blocks = Blocks { name: "test".into(), n: 1, projected_bytes: 1 << 20, progress: None };
+    let blocks = Blocks { n: 1, projected_bytes: 1 << 20, ..Blocks::named("test") };
     let work = Mutex::new(Some(work));
     let run = move |_: usize, context: &TaskContext| {
         let work = work.lock().expect("no task panicked before").take().expect("one block runs once");

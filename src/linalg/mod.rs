@@ -42,7 +42,7 @@ fn on_lane<T: Send + 'static>(
     bytes: u64,
     work: impl Fn() -> Result<T> + Send + Sync + 'static,
 ) -> Result<T> {
-    let once = Blocks { name: name.into(), n: 1, projected_bytes: bytes, progress: None };
+    let once = Blocks { name: name.into(), n: 1, projected_bytes: bytes, ..Blocks::named("") };
     let mut results = cluster.map_blocks(&once, move |_, _| work())?;
     Ok(results.pop().expect("one block gives one result"))
 }

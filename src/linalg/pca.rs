@@ -176,7 +176,7 @@ fn moments(cluster: &Cluster, x: &Array, p: usize, progress: Option<Progress>) -
     let found = x.reduce_blocks(
         cluster,
         "pca gram",
-        first_pass_bytes(p),
+        Working { kept: moments_bytes(p), ..first_pass_bytes(p).into() },
         |block, info, _| sound_moments(block, info.row_offset),
         |left, right| Ok(Moments::combine(left, right)),
         progress,
@@ -241,7 +241,7 @@ fn scores(
     let (components, mean) = (components.clone(), mean.to_vec());
     // Two partials while they are joined, a tile, some rows of numbers; and the block's own scores.
     let fixed = 2 * (k * p * 8) as u64 + times_bytes(p) + 4 * (p * 8) as u64;
-    let working = Working { fixed, per_row: (k * 8) as u64 };
+    let working = Working { fixed, per_row: (k * 8) as u64, kept: (k * p * 8) as u64 };
     let map =
         move |block: &Block, _: BlockInfo, context: &TaskContext| Scored::of_block(block, &components, &mean, context);
     let found = x.reduce_blocks(cluster, "pca scores", working, map, |l, r| Ok(l.combine(r)), progress)?;

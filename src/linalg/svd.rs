@@ -5,13 +5,15 @@
 //! whether the answer is right: `Aᵀu`, which must be `σ v`, and `UᵀU`, which must be the identity. U itself is never
 //! held: it is an expression, computed a block at a time by whoever asks for it.
 
+use std::sync::Arc;
+
 use nalgebra::DMatrix;
 
-use super::dense::{self, svd_bytes, svd_small};
+use super::dense::{self, SmallSvd, svd_bytes, svd_small};
 use super::products::{Shifted, tile_bytes, tile_rows};
 use super::tsqr::{columns, tsqr};
 use super::{on_lane, part_of, signs};
-use crate::array::{Array, Block};
+use crate::array::{Array, Block, Working};
 use crate::error::{Error, Result};
 use crate::runtime::{Cluster, Progress};
 
@@ -69,13 +71,13 @@ pub fn svd(cluster: &Cluster, a: &Array, options: &SvdOptions) -> Result<Svd> {
         return Err(wider_than_tall(shape));
     }
     let r = tsqr(cluster, a, part_of(&options.progress, 0, 2))?;
-    let small = on_lane(cluster, "svd of R", svd_bytes(n, n) + (n * n * 8) as u64, move || svd_small(&r))?;
-    let (s, mut vt) = (small.s, small.vt);
+    let bytes = svd_bytes(n, n) + (n * n * 8) as u64;
+    let SmallSvd { s, mut vt, .. } = on_lane(cluster, "svd of R", bytes, move || svd_small(&r))?;
     signs::fix_rows(&mut vt);
     let rank = rank_of(&s, shape);
-    let scaled = scaled_components(&vt, &s, rank);
+    let scaled = Arc::new(scaled_components(&vt, &s, rank));
     let sums = pass_over_u(cluster, a, scaled.clone(), part_of(&options.progress, 1, 2))?;
-    let u = options.compute_u.then(|| left_vectors(a, scaled, rank)).transpose()?;
+    let u = options.compute_u.then(|| left_vectors(a, &scaled, rank)).transpose()?;
     let residuals = residuals(&sums, &vt, &s, rank);
     Ok(Svd { residuals, orthogonality: sums.orthogonality(rank), s, vt, u, rank, shape })
 }
@@ -121,13 +123,13 @@ fn sums_bytes(n: usize) -> u64 {
     4 * (n * n * 8) as u64 + 2 * tile_bytes(n)
 }
 
-fn pass_over_u(cluster: &Cluster, a: &Array, scaled: DMatrix<f64>, progress: Option<Progress>) -> Result<Sums> {
+fn pass_over_u(cluster: &Cluster, a: &Array, scaled: Arc<DMatrix<f64>>, progress: Option<Progress>) -> Result<Sums> {
     let n = scaled.nrows();
     let none = || Sums { ut_a: DMatrix::zeros(n, n), ut_u: DMatrix::zeros(n, n) };
     let sums = a.reduce_blocks(
         cluster,
         "svd check",
-        sums_bytes(n),
+        Working { kept: 2 * (n * n * 8) as u64, ..sums_bytes(n).into() },
         move |block, _, _| Sums::of_block(block, &scaled),
         |left, right| Ok(left.combine(right)),
         progress,
@@ -155,10 +157,10 @@ fn residuals(sums: &Sums, vt: &DMatrix<f64>, s: &[f64], rank: usize) -> Vec<f64>
 }
 
 /// Returns U = A V Σ⁻¹ as an expression.
-fn left_vectors(a: &Array, mut scaled: DMatrix<f64>, rank: usize) -> Result<Array> {
-    let n = scaled.nrows();
-    scaled.rows_mut(rank, n - rank).fill(0.0);
-    a.matmul(&scaled.transpose())
+fn left_vectors(a: &Array, scaled: &DMatrix<f64>, rank: usize) -> Result<Array> {
+    let mut right = scaled.transpose();
+    right.columns_mut(rank, scaled.nrows() - rank).fill(0.0);
+    a.matmul(&right)
 }
 
 fn wider_than_tall((rows, cols): (u64, u64)) -> Error {

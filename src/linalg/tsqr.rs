@@ -21,7 +21,7 @@ use nalgebra::DMatrix;
 use super::check_fits;
 use super::dense::{self, cholesky_r, qr_bytes, qr_r, solve_rows};
 use super::products::{Shifted, gram_bytes, tile_bytes, tile_rows};
-use crate::array::{Array, Block};
+use crate::array::{Array, Block, Working};
 use crate::error::{Error, Result};
 use crate::runtime::{Cluster, Progress};
 
@@ -51,7 +51,7 @@ pub fn tsqr(cluster: &Cluster, a: &Array, progress: Option<Progress>) -> Result<
     let r = a.reduce_blocks(
         cluster,
         "tsqr",
-        block_r_bytes(n),
+        Working { kept: (n * n * 8) as u64, ..block_r_bytes(n).into() },
         |block, info, _| block_r(block, info.row_offset),
         |upper, lower| Ok(stacked_r(&upper, &lower)),
         progress,

@@ -11,10 +11,9 @@
 //! memory and other work have their say in between. Results are joined pairwise in a fixed tree over the block numbers.
 //!
 //! Always true: the shape of the tree depends on the number of blocks alone, so the bits do not depend on workers, order
-//! or scheduler; at most O(lanes + log blocks) partials are alive; a block whose lane is lost is run again; of several
+//! or scheduler; at most O(lanes + log blocks) partials are alive, and those that wait keep their bytes reserved; a block whose lane is lost is run again; of several
 //! failures the one of the lowest block is reported.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -23,6 +22,7 @@ use super::future::Future;
 use super::hub::{Work, lock};
 use super::promise::Cells;
 use super::task::{Control, Job, Outcome, Task, TaskContext, caught, task_context};
+use super::tree::Tree;
 use crate::bytes::ByteSize;
 use crate::error::{Error, Result};
 
@@ -49,6 +49,8 @@ pub struct Blocks {
     pub n: usize,
     /// The most anonymous bytes that one block's task will hold.
     pub projected_bytes: u64,
+    /// Those among them that stay reserved while the block's partial waits for its other half: the partial's own.
+    pub kept_bytes: u64,
     /// Called as blocks finish.
     pub progress: Option<Progress>,
 }
@@ -56,14 +58,14 @@ pub struct Blocks {
 impl Blocks {
     /// Returns a run of no blocks, to be filled in.
     pub fn named(name: impl Into<Arc<str>>) -> Self {
-        Blocks { name: name.into(), n: 0, projected_bytes: 0, progress: None }
+        Blocks { name: name.into(), n: 0, projected_bytes: 0, kept_bytes: 0, progress: None }
     }
 }
 
 impl std::fmt::Debug for Blocks {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Blocks { name, n, projected_bytes, .. } = self;
-        write!(f, "Blocks({name:?}, n: {n}, projected_bytes: {projected_bytes})")
+        let Blocks { name, n, projected_bytes, kept_bytes, .. } = self;
+        write!(f, "Blocks({name:?}, n: {n}, projected_bytes: {projected_bytes}, kept_bytes: {kept_bytes})")
     }
 }
 
@@ -75,15 +77,14 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// That of the lowest block that failed; [`Error::TooBig`] when `projected_bytes` can never be granted; those of
-    /// [`Future::wait`].
+    /// That of the lowest block that failed; [`Error::TooBig`] when `projected_bytes` can never be granted;
+    /// [`Error::OutOfMemory`] for more blocks than this process can hold a result each of; those of [`Future::wait`].
     pub fn map_blocks<T, M>(&self, blocks: &Blocks, map: M) -> Result<Vec<T>>
     where
         T: Send + 'static,
         M: Fn(usize, &TaskContext) -> Result<T> + Send + Sync + 'static,
     {
-        let slots: Vec<Option<T>> = (0..blocks.n).map(|_| None).collect();
-        let slots = Arc::new(Mutex::new(slots));
+        let slots = Arc::new(Mutex::new(empty_slots::<T>(&blocks.name, blocks.n)?));
         let sink = slots.clone();
         let work = move |block: usize, context: &TaskContext| {
             let value = map(block, context)?;
@@ -120,7 +121,7 @@ impl Cluster {
         M: Fn(usize, &TaskContext) -> Result<P> + Send + Sync + 'static,
         C: Fn(P, P) -> Result<P> + Send + Sync + 'static,
     {
-        let tree = Arc::new(Tree { n: blocks.n, nodes: Mutex::new(HashMap::new()) });
+        let tree = Arc::new(Tree::new(blocks.n, blocks.kept_bytes));
         let sink = tree.clone();
         let work = move |block: usize, context: &TaskContext| {
             let partial = map(block, context)?;
@@ -161,6 +162,16 @@ impl Cluster {
     }
 }
 
+/// Makes room for one result of each block, or says that there is none: a grid may have 2⁶⁰ blocks.
+fn empty_slots<T>(name: &Arc<str>, n: usize) -> Result<Vec<Option<T>>> {
+    let mut slots = Vec::new();
+    let bytes = (n as u64).saturating_mul(size_of::<Option<T>>() as u64);
+    let full = |_| Error::OutOfMemory { what: format!("the results of {n} blocks of {name:?}").into(), bytes };
+    slots.try_reserve_exact(n).map_err(full)?;
+    slots.resize_with(n, || None);
+    Ok(slots)
+}
+
 /// What the runners of one run share.
 struct Shared<M> {
     blocks: Blocks,
@@ -196,7 +207,7 @@ where
         };
         match result.and_then(|result| result) {
             Ok(()) => {
-                let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
+                let done = (self.done.fetch_add(1, Ordering::Relaxed) + 1).min(self.blocks.n);
                 if let Some(progress) = &self.blocks.progress {
                     // A progress bar that panics must not cost the result.
                     drop(caught(&self.blocks.name, None, || progress(done, self.blocks.n)));
@@ -252,38 +263,6 @@ where
     }
 }
 
-/// The fixed tree: partials that wait for their other half, by level and place.
-struct Tree<P> {
-    n: usize,
-    nodes: Mutex<HashMap<(u32, usize), P>>,
-}
-
-impl<P> Tree<P> {
-    /// Puts a block's partial and joins upward as far as other halves are there.
-    fn put(&self, block: usize, partial: P, combine: &impl Fn(P, P) -> Result<P>) -> Result<()> {
-        let (mut level, mut place, mut value) = (0, block, partial);
-        while (1usize << level) < self.n {
-            let sibling = place ^ 1;
-            if sibling << level < self.n {
-                let mut nodes = lock(&self.nodes);
-                let Some(other) = nodes.remove(&(level, sibling)) else {
-                    nodes.insert((level, place), value);
-                    return Ok(());
-                };
-                drop(nodes);
-                value = if sibling < place { combine(other, value)? } else { combine(value, other)? };
-            }
-            (level, place) = (level + 1, place / 2);
-        }
-        lock(&self.nodes).insert((level, 0), value);
-        Ok(())
-    }
-
-    fn root(&self) -> Option<P> {
-        lock(&self.nodes).drain().map(|(_, value)| value).next()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -306,6 +285,30 @@ mod tests {
                 assert_eq!(shape(&cluster, n), shape(&serial, n), "{n} blocks on {workers} workers");
             }
         }
+    }
+
+    #[test]
+    fn partials_that_wait_keep_their_bytes_reserved_and_end_however_little_there_is() {
+        // The left halves of three levels wait while block 7 runs: 3 × 10 kept, 40 granted.
+        let run = |allowance: u64| {
+            let cluster = Cluster::builder().allowance(ByteSize(allowance)).workers(1).build().expect("a cluster");
+            let blocks = Blocks { n: 8, projected_bytes: 40, kept_bytes: 10, ..Blocks::named("kept") };
+            let sum = cluster.reduce_blocks(&blocks, |i, _| Ok(i), |a, b| Ok(a + b)).expect("summed");
+            let after = cluster.snapshot();
+            assert_eq!((sum, after.reserved_bytes), (Some(28), 0));
+            (after.peak_reserved_bytes, after.lone > 0)
+        };
+        assert_eq!(run(100), (70, false));
+        // Where they take the room of the next block, it runs alone.
+        assert_eq!(run(45), (70, true));
+    }
+
+    #[test]
+    fn more_blocks_than_there_can_be_results_are_an_error_and_no_panic() {
+        let cluster = Cluster::builder().workers(1).build().expect("a cluster");
+        let refused =
+            cluster.map_blocks(&Blocks { n: 1 << 60, ..Blocks::named("absurd") }, |i, _| Ok(i)).expect_err("16 EiB");
+        assert!(matches!(refused, Error::OutOfMemory { .. }), "{refused}");
     }
 
     #[test]

@@ -148,6 +148,13 @@ impl Reservation {
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
+
+    /// Takes a part of it out, at most all: together the two hold what the one held.
+    pub(crate) fn split(&mut self, bytes: u64) -> Reservation {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        Reservation { budget: self.budget.clone(), bytes }
+    }
 }
 
 impl Drop for Reservation {
@@ -170,6 +177,21 @@ mod tests {
         assert_eq!((budget.used(), ledger.used(), first.bytes()), (60, 60, 60));
         drop(first);
         assert_eq!((budget.used(), ledger.used(), ledger.peak()), (0, 0, 60));
+    }
+
+    #[test]
+    fn a_part_that_is_split_off_outlives_the_rest() {
+        let ledger = Ledger::new();
+        let budget = Budget::new(&ledger, 100);
+        let mut whole = budget.try_reserve(60).expect("60 of 100 fit");
+        let part = whole.split(20);
+        assert_eq!((whole.bytes(), part.bytes(), budget.used(), ledger.peak()), (40, 20, 60, 60));
+        let rest = whole.split(1000);
+        assert_eq!((whole.bytes(), rest.bytes()), (0, 40), "no more than there is");
+        drop((whole, rest));
+        assert_eq!((budget.used(), ledger.used()), (20, 20));
+        drop(part);
+        assert_eq!((budget.used(), ledger.used()), (0, 0));
     }
 
     #[test]

@@ -145,7 +145,7 @@ impl Drop for Lane {
 fn run_task(hub: &Arc<Hub>, run: WorkRun) -> Next<Work> {
     let WorkRun { lane, worker, task, name, work, grant } = run;
     let context = TaskContext { hub: hub.clone(), job: work.clone(), name: name.clone(), worker, lane: Some(lane) };
-    let outcome = within(context, || work.run(&name));
+    let outcome = within(context, grant, || work.run(&name));
     let end = match outcome {
         Outcome::Done => End::Done,
         Outcome::Again => End::Again,
@@ -155,7 +155,6 @@ fn run_task(hub: &Arc<Hub>, run: WorkRun) -> Next<Work> {
             End::Done
         }
     };
-    drop(grant);
     hub.meter.sample();
     let next = hub.finish(lane, task, end);
     // Only now, when the core has let go of it: what the user's code holds must not be dropped under the core's lock.
@@ -175,7 +174,7 @@ pub(crate) fn run_serially(hub: &Arc<Hub>, job: &Work, spec: &Spec) {
     let mut retries = spec.retries;
     loop {
         let context = TaskContext { hub: hub.clone(), job: job.clone(), name: name.clone(), worker: 0, lane: None };
-        match within(context, || job.run(name)) {
+        match within(context, None, || job.run(name)) {
             Outcome::Done => return,
             // The caller's thread is in here: a shutdown comes from another thread, and is heard between two blocks.
             Outcome::Again => {

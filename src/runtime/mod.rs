@@ -42,6 +42,7 @@ pub(crate) mod sizing;
 mod submit;
 mod supervisor;
 mod task;
+mod tree;
 mod worker;
 
 pub use actor::Actor;

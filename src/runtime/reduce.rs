@@ -9,6 +9,7 @@ use super::hub::lock;
 use super::inputs::Inputs;
 use super::submit::once;
 use super::task::{Task, caught};
+use super::tree::Carry;
 use crate::error::Result;
 
 impl Cluster {
@@ -119,36 +120,6 @@ impl Cluster {
         let (job, future) = once(self.hub(), &task, move || I::give(held).and_then(work));
         self.hub().submit(&job, &task, &tasks)?;
         Ok(future)
-    }
-}
-
-/// Joins values that come in order as the tree does: whole subtrees meet, as bits carry in a binary counter.
-pub(crate) struct Carry<T> {
-    subtrees: Vec<(u32, T)>,
-}
-
-impl<T> Default for Carry<T> {
-    fn default() -> Self {
-        Carry { subtrees: Vec::new() }
-    }
-}
-
-impl<T> Carry<T> {
-    pub(crate) fn push(&mut self, value: T, combine: impl Fn(T, T) -> T) {
-        let (mut level, mut value) = (0, value);
-        while let Some((_, left)) = self.subtrees.pop_if(|(top, _)| *top == level) {
-            value = combine(left, value);
-            level += 1;
-        }
-        self.subtrees.push((level, value));
-    }
-
-    pub(crate) fn finish(mut self, combine: impl Fn(T, T) -> T) -> Option<T> {
-        let mut joined = self.subtrees.pop()?.1;
-        while let Some((_, left)) = self.subtrees.pop() {
-            joined = combine(left, joined);
-        }
-        Some(joined)
     }
 }
 

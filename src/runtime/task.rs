@@ -185,8 +185,8 @@ fn message_of(payload: &(dyn Any + Send)) -> Arc<str> {
 }
 
 thread_local! {
-    /// The tasks that run on this thread, the innermost last.
-    static CURRENT: RefCell<Vec<TaskContext>> = const { RefCell::new(Vec::new()) };
+    /// The tasks that run on this thread, the innermost last, each with the bytes that it was granted.
+    static CURRENT: RefCell<Vec<(TaskContext, Option<Reservation>)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Returns what the task that runs on this thread may ask; `None` outside of tasks.
@@ -209,20 +209,32 @@ thread_local! {
 /// ```
 pub fn task_context() -> Option<TaskContext> {
     // A thread that is ending may ask too, when it drops what it held: by then it runs no task.
-    CURRENT.try_with(|current| current.borrow().last().cloned()).ok().flatten()
+    CURRENT.try_with(|current| current.borrow().last().map(|(context, _)| context.clone())).ok().flatten()
 }
 
 /// Reads the innermost task's context where it is.
 pub(crate) fn with_context<R>(read: impl FnOnce(&TaskContext) -> Option<R>) -> Option<R> {
-    CURRENT.try_with(|current| current.borrow().last().and_then(read)).ok().flatten()
+    CURRENT.try_with(|current| current.borrow().last().and_then(|(context, _)| read(context))).ok().flatten()
 }
 
-/// Runs `body` as the innermost task of this thread.
-pub(crate) fn within<R>(context: TaskContext, body: impl FnOnce() -> R) -> R {
-    CURRENT.with(|current| current.borrow_mut().push(context));
-    let result = body();
-    CURRENT.with(|current| current.borrow_mut().pop());
-    result
+/// Runs `body` as the innermost task of this thread, and gives its bytes back when it ends, however it ends.
+pub(crate) fn within<R>(context: TaskContext, grant: Option<Reservation>, body: impl FnOnce() -> R) -> R {
+    struct Innermost;
+    impl Drop for Innermost {
+        fn drop(&mut self) {
+            drop(CURRENT.try_with(|current| current.borrow_mut().pop()));
+        }
+    }
+    CURRENT.with(|current| current.borrow_mut().push((context, grant)));
+    let _innermost = Innermost;
+    body()
+}
+
+/// Takes bytes out of the grant of the task that runs on this thread, for something that outlives the task: they stay
+/// reserved until they are dropped. `None` where nothing was granted.
+pub(crate) fn keep(bytes: u64) -> Option<Reservation> {
+    let split = |(_, grant): &mut (TaskContext, Option<Reservation>)| grant.as_mut().map(|grant| grant.split(bytes));
+    CURRENT.with(|current| current.borrow_mut().last_mut().and_then(split)).filter(|kept| kept.bytes() > 0)
 }
 
 /// What a running task can ask.

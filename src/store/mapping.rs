@@ -32,6 +32,9 @@ impl Mapping {
         let len = usize::try_from(segment.capacity()).map_err(io::Error::other)?;
         let file: &File = segment.file();
         let raw = MmapOptions::new().len(len).map_raw_read_only(file)?;
+        // What is read ahead is asked for by `populate`. A page that the kernel took back in between comes alone: with the
+        // device's read-ahead it would bring megabytes that a nearly full memory limit has no room for.
+        let _ = raw.advise(Advice::Random);
         let watch = if guarded {
             let watch = Watch::new(raw.as_ptr().addr(), len);
             Some(watch.ok_or_else(|| io::Error::other("the SIGBUS guard has no room for another map"))?)
@@ -77,11 +80,24 @@ impl Mapping {
         self.watch.as_ref().is_some_and(|watch| watch.vanished().is_some())
     }
 
-    /// Asks for an extent's pages in one call; they would come one by one without it.
+    /// Asks for an extent's pages window by window, each read ahead while the one before arrives; they would come one by
+    /// one without it.
+    ///
+    /// Pages that are being read cannot be taken back. Asked for in one call they come in steps of the device's
+    /// read-ahead, 8 MiB on some, and a few lanes at once fill a memory limit with them, which gets the process killed.
     pub(super) fn populate(&self, sealed: &Sealed) {
+        const WINDOW: usize = 1 << 20;
         let range = self.place(sealed);
         // Kernels before 5.14 do not know it, and a damaged file refuses it: both show when the bytes are read.
-        let _ = self.raw.advise_range(Advice::PopulateRead, range.start, range.len());
+        let advise = |advice, start: usize| {
+            let len = range.end.saturating_sub(start).min(WINDOW);
+            let _ = self.raw.advise_range(advice, start, len);
+        };
+        advise(Advice::WillNeed, range.start);
+        for start in range.clone().step_by(WINDOW) {
+            advise(Advice::WillNeed, (start + WINDOW).min(range.end));
+            advise(Advice::PopulateRead, start);
+        }
     }
 
     /// Gives up the extent's own pages; the next reader faults them in again.

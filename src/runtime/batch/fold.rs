@@ -189,7 +189,7 @@ where
         n: len.div_ceil(block_len) as usize,
         projected_bytes: options.task.projected,
         progress: block_progress(options, block_len, len),
-        name: options.task.name.clone(),
+        ..Blocks::named(options.task.name.clone())
     };
     let (run, name, span) = (folder.clone(), blocks.name.clone(), Arc::new(span));
     let fold = move |block: usize, _: &crate::runtime::TaskContext| {

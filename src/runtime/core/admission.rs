@@ -19,10 +19,11 @@
 //! holder ends and its grant returns. (c) With a claim standing no new grants are made outside wait paths, so by (b) the
 //! number of grants falls to zero unless the claim fits earlier; then (a) applies to the claim, which every free lane
 //! tries first. (d) Rule 5 bounds how often a head is passed, and a claim is always tried first, so each queued task
-//! becomes head, claims and starts. Outside the argument: user code that never ends (deadlines answer its future and
+//! becomes head, claims and starts. Bytes that outlive their task (`task::keep`: partials that wait to be joined) make a
+//! claim wait, but the rule that ends the wait counts running tasks and not bytes. Outside the argument: user code that never ends (deadlines answer its future and
 //! replace its lane), user locks held across a wait, a disk that never answers.
 //!
-//! **Bound.** Reserved bytes ≤ Σ allowances + the excess of one lone task + the overdraft of nested waits, which is 0
+//! **Bound.** Reserved bytes ≤ Σ allowances + the excess of one lone task (beside what is kept) + the overdraft of nested waits, which is 0
 //! unless tasks wait inside tasks.
 
 use super::*;

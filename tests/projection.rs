@@ -1,0 +1,185 @@
+//! What a task really allocates stays within what was projected for it: counted by an allocator, byte by byte.
+//!
+//! Each case runs on a fresh cluster of one worker with one lane, so that one task at a time holds anything. The most that
+//! was allocated during the run, less what was there before, must be within the ledger's peak, which is the projected
+//! bytes of the largest task, and a slack for what no projection counts. Mapped chunks are no allocations.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+
+use allotment::array::{Array, Block, BlockKind, BlockMap, DType, Over, Statistic, random};
+use allotment::linalg::{PcaOptions, SvdOptions, pca, svd, tsqr};
+use allotment::{ByteSize, Cluster, Result};
+use nalgebra::DMatrix;
+
+/// For what no projection counts: the plan and its futures, messages, a file's name, a few vectors of a number per column.
+const SLACK: usize = 96 << 10;
+
+/// Passes everything on to the system and counts the bytes that are allocated, and the most that ever were.
+struct Counting;
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+fn count_more(bytes: usize) {
+    // Relaxed is enough: the counters guard no other memory.
+    PEAK.fetch_max(LIVE.fetch_add(bytes, Relaxed) + bytes, Relaxed);
+}
+
+#[expect(unsafe_code, reason = "an allocator has no safe form")]
+// SAFETY: every call is passed on unchanged to the system's allocator, which keeps the contract; counting allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count_more(layout.size());
+        // SAFETY: the caller keeps `alloc`'s contract, which is the same there.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count_more(layout.size());
+        // SAFETY: the caller keeps `alloc_zeroed`'s contract, which is the same there.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size(), Relaxed);
+        // SAFETY: `ptr` came from `System` with this layout, as every allocation here does, and is not used again.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+
+    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        // While the system copies, both may be there.
+        count_more(new_size);
+        LIVE.fetch_sub(layout.size(), Relaxed);
+        // SAFETY: `ptr` came from `System` with this layout, and the caller keeps `realloc`'s contract for the new size.
+        unsafe { System.realloc(ptr, layout, new_size) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// One case at a time: the counters are the process'.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// Runs `work` on a fresh cluster and compares what was allocated with what was reserved.
+fn stays_within_its_projection<T>(what: &str, work: impl Fn(&Cluster) -> Result<T>) {
+    let cluster = Cluster::builder().allowance(ByteSize(128 << 20)).workers(1).build().unwrap();
+    // Once before it counts, for what is made once in a process or once on a lane: the dense kernels keep a workspace of
+    // about twice the last cache for each thread that ever used them.
+    drop(work(&cluster).unwrap());
+    let before = LIVE.load(Relaxed);
+    PEAK.store(before, Relaxed);
+    let result = work(&cluster).unwrap();
+    let held = PEAK.load(Relaxed) - before;
+    drop(result);
+    let projected = cluster.snapshot().peak_reserved_bytes as usize;
+    println!("projection: {what}: {} of {}", ByteSize(held as u64), ByteSize(projected as u64));
+    assert!(projected > 0, "{what}: nothing was reserved");
+    assert!(held <= projected + SLACK, "{what}: {held} bytes were held, {projected} projected");
+}
+
+fn alone() -> impl Drop {
+    // A case that failed says so itself; the others may still run.
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Computes every block and drops it.
+fn each_block(cluster: &Cluster, array: &Array) -> Result<usize> {
+    Ok(array.map_block_results(cluster, "each", 0, |_, _, _| Ok(()), None)?.len())
+}
+
+/// 16 blocks of 1.6 MB.
+fn dense() -> Array {
+    random::uniform(64_000, 50, 3, 4_000)
+}
+
+/// The same shape as CSR, a tenth of it stored.
+fn sparse() -> Array {
+    let keep_a_tenth = BlockMap::new("keep a tenth", 50, DType::F64, BlockKind::Csr, |block, _| {
+        let Block::Dense(mut dense) = block else { unreachable!("random blocks are dense") };
+        let rows = dense.rows;
+        let kept: Vec<f64> = dense.values.to_vec::<f64>().iter().map(|x| if *x < 0.1 { *x } else { 0.0 }).collect();
+        dense.values = kept.into();
+        let csr = dense.to_csr()?;
+        assert_eq!(csr.rows, rows);
+        Ok(csr.into())
+    });
+    dense().map_blocks(keep_a_tenth.with_bytes_per_row(50 * 8 * 3)).unwrap()
+}
+
+#[test]
+fn chains_of_operations_stay_within_their_projection() {
+    let _alone = alone();
+    let maker = Cluster::builder().allowance(ByteSize(128 << 20)).workers(1).build().unwrap();
+    for (kind, x) in [("dense", dense()), ("csr", sparse().persist(&maker).unwrap())] {
+        let factors: Vec<f64> = (0..50).map(f64::from).collect();
+        let chains = [
+            ("as it is", x.clone()),
+            ("square", x.square()),
+            ("normalise, log1p", x.normalize_rows(1e4).log1p()),
+            ("scale columns", x.scale_cols(&factors).unwrap()),
+            ("float32", x.astype(DType::F32)),
+            ("float32, log1p, float64", x.astype(DType::F32).log1p().astype(DType::F64)),
+            ("to the other kind", if kind == "csr" { x.to_dense() } else { x.to_csr().unwrap() }),
+            ("some columns", x.select_columns((0..50).step_by(3).collect::<Vec<u64>>()).unwrap()),
+            ("some rows", x.select_rows(1_000..50_000).unwrap()),
+            ("a product", x.matmul(&DMatrix::from_element(50, 7, 0.5)).unwrap()),
+            ("a product of float32", x.astype(DType::F32).matmul(&DMatrix::from_element(50, 60, 0.5)).unwrap()),
+            ("other blocks", x.clone().with_block_rows(3_333)),
+        ];
+        for (name, chain) in chains {
+            // A chunk that is only mapped reserves nothing and needs nothing.
+            if chain.plan(&maker).unwrap().projected_bytes > 0 {
+                stays_within_its_projection(&format!("{kind}, {name}"), |cluster| each_block(cluster, &chain));
+            }
+        }
+    }
+}
+
+#[test]
+fn reading_a_file_stays_within_its_projection() {
+    let _alone = alone();
+    for name in ["neurons10k_csr_u16.h5ad", "pbmc68k_reduced.h5ad"] {
+        let path = format!("{}/bench-data/{name}", env!("CARGO_MANIFEST_DIR"));
+        let x = allotment::io::open(&path).unwrap().x().clone();
+        stays_within_its_projection(name, |cluster| each_block(cluster, &x));
+        stays_within_its_projection(&format!("{name}, log1p"), |cluster| each_block(cluster, &x.log1p()));
+    }
+}
+
+#[test]
+fn writing_chunks_stays_within_its_projection() {
+    let _alone = alone();
+    stays_within_its_projection("persist dense", |cluster| dense().persist(cluster));
+    stays_within_its_projection("persist csr", |cluster| sparse().persist(cluster));
+}
+
+#[test]
+fn statistics_stay_within_their_projection() {
+    let _alone = alone();
+    let all = [Statistic::Sum, Statistic::Mean, Statistic::Var { ddof: 1 }, Statistic::Nnz];
+    for (kind, x) in [("dense", dense()), ("csr", sparse())] {
+        for over in [Over::Whole, Over::EachColumn] {
+            let asked = all.map(|statistic| (statistic, over));
+            stays_within_its_projection(&format!("{kind}, statistics over {over:?}"), |cluster| {
+                x.reduce_many(cluster, &asked, None)
+            });
+        }
+    }
+}
+
+#[test]
+fn factorisations_stay_within_their_projection() {
+    let _alone = alone();
+    let wide = || random::uniform(6_400, 400, 5, 400);
+    for (kind, x) in [("dense", dense()), ("csr", sparse()), ("blocks as tall as wide", wide())] {
+        stays_within_its_projection(&format!("{kind}, tsqr"), |cluster| tsqr(cluster, &x, None));
+        stays_within_its_projection(&format!("{kind}, svd"), |cluster| svd(cluster, &x, &SvdOptions::default()));
+        let options = PcaOptions { components: 20, ..Default::default() };
+        stays_within_its_projection(&format!("{kind}, pca"), |cluster| pca(cluster, &x, &options));
+    }
+}
