@@ -74,7 +74,8 @@ impl Cluster {
     /// use allotment::{Cluster, Task};
     /// let cluster = Cluster::builder().workers(2).build()?;
     /// let future = cluster.submit_task(Task::named("sum").priority(1).retries(2), || 1 + 1)?;
-    /// assert_eq!((future.name(), future.wait()?), ("sum", 2));
+    /// assert_eq!(future.name(), "sum");
+    /// assert_eq!(future.wait()?, 2);
     /// # Ok::<(), allotment::Error>(())
     /// ```
     pub fn submit_task<T, F>(&self, task: Task, work: F) -> Result<Future<T>>
