@@ -11,6 +11,14 @@ use crate::runtime::future::Future;
 /// No batch holds more items, so that results come at a steady pace.
 pub(super) const LONGEST_BATCH: usize = 4096;
 
+/// How many batches may be in flight for each lane. The longest ones fill the window with three; of short ones there must be
+/// more, because the thread that feeds the lanes competes with them for cores and may be away for a millisecond.
+const BATCHES_PER_LANE: usize = 16;
+
+/// A batch is no longer than such a part of what came before it. That part, on one lane, is what the others may have to
+/// wait for at the end.
+const GROWTH: u64 = 256;
+
 /// What was run over a batch: its first item's number, and the items.
 pub(super) type Batch<A> = (u64, Vec<A>);
 
@@ -57,19 +65,19 @@ where
         }
     }
 
-    /// How many items the next batch has: an even share of the window at most, and a 32nd of what came before.
+    /// How many items the next batch has: an even share of the window at most, and a small part of what came before.
     fn batch_len(&self) -> usize {
         let lanes = self.cluster.lanes().max(1);
         let by_bytes = self.options.window_bytes / self.options.item_bytes.max(1);
         let window = self.options.window.min(usize::try_from(by_bytes).unwrap_or(usize::MAX));
         let share = (window / (3 * lanes)).max(1);
-        let grown = usize::try_from(1 + self.next_item / 32).unwrap_or(LONGEST_BATCH).min(LONGEST_BATCH);
+        let grown = usize::try_from(1 + self.next_item / GROWTH).unwrap_or(LONGEST_BATCH).min(LONGEST_BATCH);
         self.options.batch.unwrap_or(grown).min(share.max(1))
     }
 
-    /// Takes batches from the iterator until the window is full: three for each lane, one running and two behind it.
+    /// Takes batches from the iterator until the window is full.
     pub(super) fn fill(&mut self) -> Result<()> {
-        let most = 3 * self.cluster.lanes().max(1);
+        let most = BATCHES_PER_LANE * self.cluster.lanes().max(1);
         while !self.exhausted && self.in_flight.len() + self.outside < most {
             let len = self.batch_len();
             if self.items_in_flight > 0 && self.items_in_flight + len > self.options.window.max(len) {
