@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use allotment::runtime::Progress;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 /// Lines in a pipe come at most this often, so that a log of an hour stays readable.
 const LINE_EVERY: Duration = Duration::from_secs(2);
@@ -112,9 +112,14 @@ fn lines(label: &str, every: Duration, say: impl Fn(String) + Send + Sync + 'sta
 
 fn bar(label: &str) -> Progress {
     let label = label.to_owned();
-    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-    let style = ProgressStyle::with_template("{msg} [{bar:30}] {pos}/{len} blocks, {per_sec}, {eta} left")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    // Nothing is drawn before it is known how much there is to do.
+    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden());
+    let style = ProgressStyle::with_template("{msg} [{bar:30}] {pos}/{len} blocks, {rate}, {eta} left")
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .with_key("rate", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            // A bar that cannot be written is not drawn.
+            let _ = write!(out, "{:.1}/s", state.per_sec());
+        });
     bar.set_style(style.progress_chars("=> "));
     let state = Mutex::new(Passes::new());
     Arc::new(move |done, total| {
@@ -124,6 +129,8 @@ fn bar(label: &str) -> Progress {
         if passes.pass != pass_before {
             bar.reset();
             bar.set_message(passes.label(&label));
+            bar.set_length(total as u64);
+            bar.set_draw_target(ProgressDrawTarget::stderr());
         }
         bar.set_length(total as u64);
         bar.set_position(passes.done as u64);
