@@ -33,8 +33,9 @@ fn pair(spool: &Path, spill: bool) {
 /// Runs all pairs and returns the figure.
 fn pairs() -> String {
     let spool = tempfile::tempdir().unwrap();
-    let warm = PAIRS / 10;
+    let (warm, quiet) = (PAIRS / 10, threads());
     (0..warm).for_each(|i| pair(spool.path(), i.is_multiple_of(10)));
+    until(|| threads() == quiet);
     let before = (threads(), descriptors(), status("RssAnon"));
     let start = Instant::now();
     (0..PAIRS).for_each(|i| pair(spool.path(), i.is_multiple_of(10)));
