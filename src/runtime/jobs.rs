@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::hub::lock;
 use super::promise::Cells;
-use super::task::{Control, Job, Outcome, caught, discard};
+use super::task::{Control, Job, Outcome, caught, discard, with_context};
 use crate::error::{Error, Result};
 
 /// A closure that runs once. What it gives is a result, so that a kernel's own error becomes the future's.
@@ -107,13 +107,19 @@ where
     }
 }
 
+/// What is left of a pack, how many of its items were begun, and on which worker the last of those.
+pub(crate) struct Left<A> {
+    pub(crate) items: std::vec::IntoIter<A>,
+    pub(crate) begun: usize,
+    pub(crate) worker: usize,
+}
+
 /// A pack of items, each with its own future. After [`TURN`] it goes back into the queue with what is left, so that one
 /// slow pack neither holds up the others nor a task of higher priority.
 pub(crate) struct Pack<A, T, F: 'static> {
     pub(crate) cells: Arc<Cells<T>>,
     pub(crate) code: Arc<Kept<F>>,
-    /// What is left to do, and how many were begun.
-    pub(crate) items: Mutex<(std::vec::IntoIter<A>, usize)>,
+    pub(crate) left: Mutex<Left<A>>,
 }
 
 /// How long a pack runs before others have their turn.
@@ -121,14 +127,14 @@ const TURN: Duration = Duration::from_millis(1);
 
 impl<A, T, F> Pack<A, T, F> {
     fn next(&self) -> Option<(usize, A)> {
-        let mut left = lock(&self.items);
-        let item = left.0.next()?;
-        left.1 += 1;
-        Some((left.1 - 1, item))
+        let mut left = lock(&self.left);
+        let item = left.items.next()?;
+        left.begun += 1;
+        Some((left.begun - 1, item))
     }
 
     fn is_empty(&self) -> bool {
-        lock(&self.items).0.len() == 0
+        lock(&self.left).items.len() == 0
     }
 }
 
@@ -136,12 +142,16 @@ impl<A, T, F> Pack<A, T, F>
 where
     T: Send + 'static,
 {
-    /// Answers an item that an attempt before this one began and did not finish: its lane was lost.
+    /// Answers an item that an attempt before this one began and did not finish: its lane was lost. Notes the worker that
+    /// goes on.
     fn answer_lost(&self, name: &Arc<str>) {
-        let begun = lock(&self.items).1;
+        let mut left = lock(&self.left);
+        let here = with_context(|context| Some(context.worker)).unwrap_or(left.worker);
+        let (begun, worker) = (left.begun, std::mem::replace(&mut left.worker, here));
+        drop(left);
         if begun > 0 && !self.cells.cell(begun - 1).is_answered() {
             let cause = "its lane was lost while it ran".into();
-            let lost = Error::WorkerLost { task: name.clone(), worker: 0, cause, attempts: 1 };
+            let lost = Error::WorkerLost { task: name.clone(), worker, cause, attempts: 1 };
             self.cells.answer(begun - 1, Err(lost));
         }
     }

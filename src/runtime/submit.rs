@@ -7,7 +7,7 @@ use super::blocking;
 use super::cluster::Cluster;
 use super::future::Future;
 use super::hub::{Hub, Work};
-use super::jobs::{Kept, Once, Pack, Repeat};
+use super::jobs::{Kept, Left, Once, Pack, Repeat};
 use super::promise::Cells;
 use super::task::Task;
 use crate::error::{Error, Result};
@@ -227,8 +227,8 @@ impl Cluster {
             }
             let cells = Cells::many(self.hub(), &task.name, batch.len(), futures.len() as u64);
             futures.extend((0..batch.len()).map(|i| Future::new(cells.clone(), i)));
-            let items = Mutex::new((batch.into_iter(), 0));
-            let job: Work = Arc::new(Pack { cells, code: code.clone(), items });
+            let left = Mutex::new(Left { items: batch.into_iter(), begun: 0, worker: 0 });
+            let job: Work = Arc::new(Pack { cells, code: code.clone(), left });
             self.hub().submit(&job, &task, &[])?;
         }
         Ok(futures)
