@@ -1,6 +1,7 @@
 //! What several fault tests need: a watchdog, children, mounts, a way into nameless files.
 
 use std::fs::File;
+use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -15,7 +16,10 @@ pub(crate) fn report(item: u32, figure: impl std::fmt::Display) {
     println!("fault {item}: {figure}");
 }
 
-/// Ends the process with a message when a test takes longer than 30 s, as a test that hangs must fail.
+/// How long a test may take. What hangs hangs for ever, and a build server may be very slow for a while.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+/// Ends the process with a message when a test takes longer than [`PATIENCE`], as a test that hangs must fail.
 pub(crate) struct Watchdog(Option<Sender<()>>);
 
 impl Watchdog {
@@ -23,8 +27,9 @@ impl Watchdog {
     pub(crate) fn start(what: &'static str) -> Self {
         let (alive, ended) = channel::<()>();
         std::thread::spawn(move || {
-            if ended.recv_timeout(Duration::from_secs(30)) == Err(RecvTimeoutError::Timeout) {
-                eprintln!("watchdog: {what} did not end within 30 s");
+            if ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                // Written past the test harness, which would keep it until a test ends that never does.
+                let _ = writeln!(std::io::stderr(), "watchdog: {what} did not end within {} s", PATIENCE.as_secs());
                 std::process::exit(99);
             }
         });
