@@ -16,14 +16,17 @@
 //! block order, so that the number of workers changes no bit of a result; and the chunk grid, where it is not given, follows
 //! the data and what is asked of them.
 
+mod binary;
 mod block;
 mod compute;
 mod create;
 mod csr;
 mod dot;
 mod dtype;
+mod elementwise;
 mod evaluate;
 mod expr;
+mod functions;
 mod grid;
 mod kernels;
 mod matmul;
@@ -42,10 +45,12 @@ mod stack;
 mod values;
 mod window;
 
+pub use binary::Binary;
 pub use block::{Block, BlockKind, DenseBlock, StoredBlock};
 pub use compute::BlockIter;
 pub use csr::CsrBlock;
 pub use dtype::{DType, Element};
+pub use elementwise::Operand;
 pub use expr::{BlockInfo, BlockMap};
 pub use grid::{Cuts, Grid};
 pub use kernels::Kernel;
