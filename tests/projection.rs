@@ -161,7 +161,7 @@ fn writing_chunks_stays_within_its_projection() {
 #[test]
 fn statistics_stay_within_their_projection() {
     let _alone = alone();
-    let all = [Statistic::Sum, Statistic::Mean, Statistic::Var { ddof: 1 }, Statistic::Nnz];
+    let all = [Statistic::Sum, Statistic::Mean, Statistic::Var { ddof: 1 }, Statistic::CountNonzero];
     for (kind, x) in [("dense", dense()), ("csr", sparse())] {
         for over in [Over::Whole, Over::EachColumn] {
             let asked = all.map(|statistic| (statistic, over));
