@@ -3,7 +3,7 @@
 //! ```text
 //!   what is asked ──▶ one pass for all of it: sums, means, variances, extremes, counts     partial.rs, extremes.rs
 //!                 ├─▶ one pass for the quantiles of rows                                    quantile.rs
-//!                 └─▶ a few passes for those of columns, and for those of the whole         selection.rs
+//!                 └─▶ a few passes for those of columns, and for those of the whole         selection.rs, histogram.rs
 //! ```
 //!
 //! Each block gives its share, shares join in block order, and the end is taken once: the same bits on any number of
@@ -15,6 +15,7 @@
 //! where an `f64` cannot tell two integers apart.
 
 mod extremes;
+mod histogram;
 mod key;
 mod methods;
 #[cfg(test)]
@@ -166,9 +167,10 @@ impl Array {
     ///
     /// All that is no quantile shares one pass over the array. Quantiles (and medians) of rows add one pass for all of
     /// them together. Those of columns add a few, again for all of them together, and so do those of the whole: one
-    /// for 8-bit dtypes or a few thousand rows, two for 16 bits, and for a million rows of any dtype three or so; never more
-    /// than eight, unless there are so many columns that a sixteenth of an allowance does not hold a histogram of each (24
-    /// bytes times 1,024 for every column, or fewer and coarser ones). Each pass tells `progress` for itself.
+    /// where groups have up to 1,500 values or the dtype 8 bits, two for 16 bits, mostly three or four for a million rows of
+    /// a wider dtype, and never more than eight. Where there are so many columns that 1,024 numbers for each would outweigh
+    /// two blocks, counts are coarser and passes more: mostly four to six for 10,000 columns. Each pass tells `progress`
+    /// for itself.
     ///
     /// # Errors
     ///

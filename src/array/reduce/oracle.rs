@@ -134,7 +134,7 @@ fn csr(block: &DenseBlock) -> CsrBlock {
     for row in 0..block.rows {
         for col in 0..block.cols {
             let at = row * block.cols + col;
-            if block.values.at(at) != 0.0 || at % 3 == 0 {
+            if block.values.at(at) != 0.0 || at.is_multiple_of(3) {
                 indices.push(col as u32);
                 kept.push(at);
             }
