@@ -19,6 +19,8 @@ mod histogram;
 mod key;
 mod methods;
 #[cfg(test)]
+mod numpy;
+#[cfg(test)]
 mod oracle;
 mod partial;
 mod quantile;
@@ -75,7 +77,8 @@ pub enum Statistic {
     /// The middle value, or the mean of the two; NaN where one is.
     Median,
     /// The value below which such a share of the values lies, 0 to 1: between two values it is interpolated linearly, as
-    /// by NumPy's default method (Hyndman and Fan 1996, type 7). NaN where a value is.
+    /// by NumPy's default method (Hyndman and Fan 1996, type 7). NaN where a value is; but two neighbours of which one is
+    /// infinite give that infinity, where NumPy's arithmetic gives NaN.
     Quantile(f64),
 }
 

@@ -2,15 +2,16 @@
 //!
 //! ```text
 //!   keys of a column   0 ├──────────────────────────────────────────────┤ last     every rank lies here
-//!   pass 1: counts       │ 3 │ 0 │ 91 │ 7 │ …     and the least and the greatest key of each bucket
-//!   rank 40 of 0..       └───┘   ├┤ ◀── rank 40 lies here, at place 37, between the bucket's least and greatest key
-//!   pass 2                       the same inside ├┤; or, where few values are left, all of them, sorted
+//!   pass 1: counts       │  3  │  0  │ 91  │  7  │  …     and the least and the greatest key of each bucket
+//!   rank 40                          └─┬─┘     3 values are below, so it is at place 37 of these 91
+//!   pass 2                             ├┤      from their least to their greatest key: the same again, or
+//!                                              all of them, sorted, where they are few
 //! ```
 //!
 //! A search keeps an interval of keys for each rank of each group that is not found yet. A pass counts the values in up to
 //! 1,024 buckets of each interval, and a bucket's least and greatest key are the next interval: it is found when they are
 //! equal. Where the values in an interval take no more room than its buckets would, the pass brings them home. This is
-//! Munro and Paterson's selection with limited storage (1980, §2) on keys instead of samples, so that the number of passes
+//! Munro and Paterson's selection with limited storage (1980) on keys instead of samples, so that the number of passes
 //! does not depend on the order of the data: at most one for each ten bits of the dtype, and one. Where there are so many
 //! columns that their buckets would outweigh two blocks there are fewer of them, down to 16, for four bits a pass.
 //!
