@@ -185,13 +185,19 @@ fn writing_chunks_stays_within_its_projection() {
 #[test]
 fn statistics_stay_within_their_projection() {
     let _alone = alone();
-    let all = [Statistic::Sum, Statistic::Mean, Statistic::Var { ddof: 1 }, Statistic::Nnz];
-    for (kind, x) in [("dense", dense()), ("csr", sparse())] {
+    let moments = [Statistic::Sum, Statistic::Mean, Statistic::Var { ddof: 1 }, Statistic::CountNonzero];
+    let ends = [Statistic::Min, Statistic::ArgMax, Statistic::Nnz];
+    let quantiles = [Statistic::Median, Statistic::Quantile(0.25), Statistic::Quantile(0.75)];
+    // As many values, wide enough for partials to count.
+    let wide = || random::uniform(3_200, 1_000, 3, 200);
+    for (kind, x) in [("dense", dense()), ("csr", sparse()), ("wide", wide())] {
         for over in [Over::Whole, Over::EachColumn] {
-            let asked = all.map(|statistic| (statistic, over));
-            stays_within_its_projection(&format!("{kind}, statistics over {over:?}"), |cluster| {
-                x.reduce_many(cluster, &asked, None)
-            });
+            for statistics in [&moments[..], &ends, &quantiles] {
+                let asked: Vec<_> = statistics.iter().map(|statistic| (*statistic, over)).collect();
+                stays_within_its_projection(&format!("{kind}, {statistics:?} over {over:?}"), |cluster| {
+                    x.reduce_many(cluster, &asked, None)
+                });
+            }
         }
     }
 }

@@ -280,7 +280,7 @@ proptest! {
             }
         };
         for over in [Over::Whole, Over::EachRow, Over::EachColumn] {
-            let asked = [Statistic::Sum, Statistic::Mean, Statistic::Var { ddof }, Statistic::Nnz].map(|s| (s, over));
+            let asked = [Statistic::Sum, Statistic::Mean, Statistic::Var { ddof }, Statistic::CountNonzero].map(|s| (s, over));
             let found = array.reduce_many(&cluster, &asked, None).expect("it fits");
             let groups = groups(over);
             prop_assert!(found.iter().all(|answer| answer.len() == groups.len()));
