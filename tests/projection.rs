@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use allotment::array::{Array, Block, BlockKind, BlockMap, DType, Over, Statistic, random};
-use allotment::linalg::{PcaOptions, SvdOptions, pca, svd, tsqr};
+use allotment::linalg::{PcaOptions, QrOptions, SvdOptions, pca, qr, svd, tsqr};
 use allotment::{ByteSize, Cluster, Result};
 use nalgebra::DMatrix;
 
@@ -178,6 +178,7 @@ fn factorisations_stay_within_their_projection() {
     let wide = || random::uniform(6_400, 400, 5, 400);
     for (kind, x) in [("dense", dense()), ("csr", sparse()), ("blocks as tall as wide", wide())] {
         stays_within_its_projection(&format!("{kind}, tsqr"), |cluster| tsqr(cluster, &x, None));
+        stays_within_its_projection(&format!("{kind}, qr"), |cluster| qr(cluster, &x, &QrOptions::default()));
         stays_within_its_projection(&format!("{kind}, svd"), |cluster| svd(cluster, &x, &SvdOptions::default()));
         let options = PcaOptions { components: 20, ..Default::default() };
         stays_within_its_projection(&format!("{kind}, pca"), |cluster| pca(cluster, &x, &options));

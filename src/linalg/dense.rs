@@ -21,6 +21,7 @@ use nalgebra::DMatrix;
 
 use crate::error::{Error, Result};
 
+pub(crate) use factors::qr_of;
 pub use factors::{Eigh, SmallSvd, eigh, eigh_bytes, qr_bytes, qr_r, qr_thin, svd_bytes, svd_small};
 
 /// Adds `rowsᵀ · rows` to the upper triangle of `acc`; below the diagonal `acc` keeps what it holds.

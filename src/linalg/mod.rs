@@ -12,23 +12,27 @@
 //! residuals from a pass over the data, so that it can be seen to be right; and in every component the entry of largest
 //! magnitude is positive.
 
+mod block_qr;
 mod dense;
 mod moments;
 mod pca;
 mod products;
+mod qr;
 mod signs;
 mod svd;
 #[cfg(test)]
 mod testing;
 mod tsqr;
 
+pub use block_qr::BlockWays;
 pub use dense::{
     Eigh, SmallSvd, add_transposed_times, eigh, eigh_bytes, gemm, gram_upper, qr_bytes, qr_r, qr_thin,
     rows_times_components, svd_bytes, svd_small,
 };
 pub use pca::{Pca, PcaOptions, PcaSolver, pca, pca_bytes};
+pub use qr::{Qr, QrOptions, qr};
 pub use svd::{Svd, SvdOptions, svd};
-pub use tsqr::{block_r_bytes, tsqr};
+pub use tsqr::{Tsqr, block_r_bytes, tsqr};
 
 use std::sync::Arc;
 

@@ -13,10 +13,11 @@
 
 use nalgebra::{DMatrix, DVector};
 
+use super::block_qr::refuse_non_finite;
 use super::dense::{Eigh, eigh, eigh_bytes};
 use super::moments::{Moments, moments_bytes, of_block_bytes, safe_shift};
 use super::products::{Shifted, times_bytes};
-use super::tsqr::{columns, refuse_non_finite};
+use super::tsqr::columns;
 use super::{check_fits, on_lane, part_of, signs};
 use crate::array::{Array, Block, BlockInfo, DenseBlock, StoredBlock, Working};
 use crate::error::{Error, Result};

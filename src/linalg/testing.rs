@@ -2,6 +2,7 @@
 
 use nalgebra::DMatrix;
 
+use super::dense::qr_thin;
 use crate::array::{Block, DenseBlock};
 
 /// Values in −0.5 to 0.5 that look random: a multiplicative hash of the place.
@@ -16,4 +17,11 @@ pub(crate) fn noise(rows: usize, cols: usize, seed: u64) -> DMatrix<f64> {
 /// A matrix as a dense block.
 pub(crate) fn dense_block(a: &DMatrix<f64>) -> Block {
     Block::Dense(DenseBlock::from_nalgebra(a))
+}
+
+/// A matrix with the singular values 1, 0.1, 0.01, …, `rank` of them.
+pub(crate) fn graded(rows: usize, cols: usize, rank: usize) -> DMatrix<f64> {
+    let ((u, _), (v, _)) = (qr_thin(&noise(rows, rank, 101)), qr_thin(&noise(cols, rank, 102)));
+    let s = DMatrix::from_diagonal(&nalgebra::DVector::from_fn(rank, |i, _| 10f64.powi(-(i as i32))));
+    u * s * v.transpose()
 }
