@@ -14,6 +14,7 @@
 
 mod block_qr;
 mod dense;
+mod gram;
 mod moments;
 mod pca;
 mod products;
@@ -29,6 +30,7 @@ pub use dense::{
     Eigh, SmallSvd, add_transposed_times, eigh, eigh_bytes, gemm, gram_upper, qr_bytes, qr_r, qr_thin,
     rows_times_components, svd_bytes, svd_small,
 };
+pub use gram::{GramEigh, eigh_gram, gram};
 pub use pca::{Pca, PcaOptions, PcaSolver, pca, pca_bytes};
 pub use qr::{Qr, QrOptions, qr};
 pub use svd::{Svd, SvdOptions, svd};
