@@ -31,7 +31,7 @@ pub use dense::{
     rows_times_components, svd_bytes, svd_small,
 };
 pub use gram::{GramEigh, eigh_gram, gram};
-pub use pca::{Pca, PcaOptions, PcaSolver, pca, pca_bytes};
+pub use pca::{Components, Pca, PcaOptions, PcaSolver, pca, pca_bytes};
 pub use qr::{Qr, QrOptions, qr};
 pub use svd::{Svd, SvdOptions, svd};
 pub use tsqr::{Tsqr, block_r_bytes, tsqr};

@@ -39,7 +39,7 @@ fn each_published(check: impl Fn(&Reference, Array)) {
 fn pca_agrees_with_scikit_learn() {
     let cluster = cluster(2);
     each_published(|reference, x| {
-        let options = PcaOptions { components: reference.explained_variance.len(), ..Default::default() };
+        let options = PcaOptions { components: reference.explained_variance.len().into(), ..Default::default() };
         let found = pca(&cluster, &x.with_block_rows(400), &options).unwrap();
         let file = reference.file;
         // Two exact methods in f64: the gram squares the condition, so the smallest variances (1e-7 of the largest) keep
@@ -74,7 +74,7 @@ fn svd_agrees_with_numpy() {
 #[test]
 fn iris_has_the_variances_of_the_textbook() {
     let Some(block) = read_npy("iris.npy") else { return };
-    let options = PcaOptions { components: 4, ..Default::default() };
+    let options = PcaOptions { components: 4.into(), ..Default::default() };
     let found = pca(&cluster(2), &Array::from_block(block), &options).unwrap();
     let textbook = [4.22824171, 0.24267075, 0.07820950, 0.02383509];
     // The book prints eight decimals.

@@ -70,7 +70,7 @@ fn svd_bits(cluster: &Cluster) -> allotment::Result<Vec<u64>> {
 fn pca_bits(cluster: &Cluster) -> allotment::Result<Vec<u64>> {
     let cells = sparse::Cells::of_bytes(DATA, 200);
     let x = Array::from_source(Arc::new(cells)).normalize_rows(1e4).log1p().with_block_rows(70_000);
-    let found = pca(cluster, &x, &PcaOptions { components: 3, ..Default::default() })?;
+    let found = pca(cluster, &x, &PcaOptions { components: 3.into(), ..Default::default() })?;
     assert!(found.residuals.iter().all(|residual| *residual < 1e-9), "{:?}", found.residuals);
     let spread = found.scores.var(cluster, Over::EachColumn, 1)?;
     // Scores have the variance that the eigenvalue says: 4e6 sums of rounded squares.

@@ -51,7 +51,8 @@ pub(crate) fn run(args: &PcaArgs, shared: &Shared, interrupt: &Arc<Interrupt>) -
     };
     let staging = args.out.as_ref().map(|dir| Staging::open(dir, interrupt)).transpose()?;
 
-    let options = PcaOptions { components, progress: session.progress("pca"), ..PcaOptions::default() };
+    let options =
+        PcaOptions { components: components.into(), progress: session.progress("pca"), ..PcaOptions::default() };
     let pca = linalg::pca(&session.cluster, &input.x, &options).map_err(|e| session.fail(e))?;
 
     let mut written = Vec::new();
