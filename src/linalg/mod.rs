@@ -6,26 +6,35 @@
 //! ```text
 //!   svd ──▶ tsqr ──▶ products ──▶ dense (one thread)
 //!   pca ──▶ moments ──▶ products
+//!   svd_compressed, lanczos ──▶ krylov ──▶ operator ──▶ products
 //! ```
 //!
 //! Always true: sums are in f64 and in an order that the number of workers does not change; every result carries
 //! residuals from a pass over the data, so that it can be seen to be right; and in every component the entry of largest
 //! magnitude is positive.
 
+mod compressed;
 mod dense;
+mod krylov;
+mod lanczos;
 mod moments;
+mod operator;
 mod pca;
 mod products;
+mod rows;
 mod signs;
 mod svd;
 #[cfg(test)]
 mod testing;
+mod triplets;
 mod tsqr;
 
+pub use compressed::{SvdCompressedOptions, svd_compressed};
 pub use dense::{
     Eigh, SmallSvd, add_transposed_times, eigh, eigh_bytes, gemm, gram_upper, qr_bytes, qr_r, qr_thin,
     rows_times_components, svd_bytes, svd_small,
 };
+pub use lanczos::{Centre, Lanczos, LanczosOptions, lanczos};
 pub use pca::{Pca, PcaOptions, PcaSolver, pca, pca_bytes};
 pub use svd::{Svd, SvdOptions, svd};
 pub use tsqr::{block_r_bytes, tsqr};
