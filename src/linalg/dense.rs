@@ -212,7 +212,7 @@ fn reflect_block(v: &DMatrix<f64>, t: &DMatrix<f64>, transposed: bool, c: &mut D
 fn did_not_converge(operation: &'static str, n: usize) -> Error {
     // The library's own limit; it does not tell the residual that was reached.
     let iterations = n.saturating_mul(n).saturating_mul(32);
-    Error::NoConvergence { operation, iterations, residual: f64::NAN, tolerance: f64::EPSILON }
+    Error::NoConvergence { operation, iterations, residual: None, tolerance: f64::EPSILON }
 }
 
 fn as_faer(a: &DMatrix<f64>) -> MatRef<'_, f64> {
