@@ -17,6 +17,7 @@ mod block_qr;
 mod compressed;
 mod dense;
 mod gram;
+mod incremental;
 mod krylov;
 mod lanczos;
 mod moments;
@@ -39,10 +40,11 @@ pub use dense::{
     rows_times_components, svd_bytes, svd_small,
 };
 pub use gram::{GramEigh, eigh_gram, gram};
+pub use incremental::{IncrementalPca, incremental_pca_bytes};
 pub use lanczos::{Centre, Lanczos, LanczosOptions, lanczos};
 pub use pca::{Components, Pca, PcaOptions, PcaSolver, pca, pca_bytes};
 pub use qr::{Qr, QrOptions, qr};
-pub use svd::{Svd, SvdOptions, svd};
+pub use svd::{Svd, SvdMethod, SvdOptions, svd};
 pub use tsqr::{Tsqr, block_r_bytes, tsqr};
 
 use std::sync::Arc;

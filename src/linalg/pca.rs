@@ -7,6 +7,7 @@
 //! ```text
 //!   solver   covariance: block ─▶ n, mean, Σ(x−mean)(x−mean)ᵀ ─ tree ─▶ eigenvectors
 //!            tsqr:       block ─▶ n, mean, R of (x−mean)      ─ tree ─▶ SVD of R
+//!            lanczos, randomized: block ─▶ mean, variance; then (x−mean)ᵀ(x−mean)·V, pass by pass
 //!   scores   block ─▶ scores ─▶ chunk
 //!                       └─▶ Σ tᵀ(x−mean) ─ tree ─▶ residuals
 //! ```
@@ -33,7 +34,8 @@ use solve::{Found, solve};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PcaSolver {
-    /// The covariance while it is moderate: up to 5000 columns, if it fits the allowance. [`Pca::solver`] tells.
+    /// The covariance while it fits the allowance and is moderate: up to 5000 columns, or where a fifth of all components
+    /// or a share of the variance is asked for; else Lanczos. [`Pca::solver`] tells which it was.
     #[default]
     Auto,
     /// Eigenvectors of the covariance: exact, two passes, columns × columns numbers in memory. A variance is known to a
@@ -43,6 +45,12 @@ pub enum PcaSolver {
     /// covariance. Nothing is squared, so that a deviation is known to a few ε of the largest one, and a variance of
     /// 10⁻²⁰ of the largest is still found. A CSR matrix is filled in, a tile at a time.
     Tsqr,
+    /// [`lanczos`](super::lanczos()) on the matrix less its mean: as exact as the covariance, in more passes, and columns ×
+    /// columns numbers are never formed. For 10⁴ to 10⁵ columns.
+    Lanczos,
+    /// [`svd_compressed`](super::svd_compressed()) of the matrix less its mean: in fewer passes than Lanczos, the deviation
+    /// along each component to about a thousandth, the components as good as `residuals` say.
+    Randomized,
 }
 
 impl PcaSolver {
@@ -52,6 +60,8 @@ impl PcaSolver {
             PcaSolver::Auto => "auto",
             PcaSolver::CovarianceEigh => "covariance",
             PcaSolver::Tsqr => "tsqr",
+            PcaSolver::Lanczos => "lanczos",
+            PcaSolver::Randomized => "randomized",
         }
     }
 }
@@ -97,13 +107,15 @@ pub struct PcaOptions {
     pub ddof: u64,
     /// How the components are found.
     pub solver: PcaSolver,
+    /// Of the random start of the iterative solvers: the same seed gives the same bits.
+    pub seed: u64,
     /// Called as blocks finish; all passes count.
     pub progress: Option<Progress>,
 }
 
 impl Default for PcaOptions {
     fn default() -> Self {
-        PcaOptions { components: Components::Count(50), ddof: 1, solver: PcaSolver::Auto, progress: None }
+        PcaOptions { components: Components::Count(50), ddof: 1, solver: PcaSolver::Auto, seed: 0, progress: None }
     }
 }
 
@@ -138,8 +150,9 @@ pub struct Pca {
 ///
 /// # Errors
 /// [`Error::BadArgument`] for fewer than two rows, more components than rows or columns, or a share of variance that is
-/// not between 0 and 1; [`Error::NonFinite`] with the place of a NaN or an infinity; [`Error::TooBig`] when what the
-/// solver holds does not fit the allowance.
+/// not between 0 and 1, or that the solver cannot tell; [`Error::NonFinite`] with the place of a NaN or an infinity;
+/// [`Error::TooBig`] when what the solver holds does not fit the allowance; [`Error::NoConvergence`] with the residual that
+/// an iterative solver reached.
 ///
 /// # Examples
 /// ```
@@ -159,9 +172,9 @@ pub struct Pca {
 pub fn pca(cluster: &Cluster, x: &Array, options: &PcaOptions) -> Result<Pca> {
     let p = check_request(x, options)?;
     let solver = choose(cluster, x, p, options);
-    let Found { mean, components, values, total } =
-        solve(cluster, x, p, solver, options, part_of(&options.progress, 0, 2))?;
-    let scored = scores(cluster, x, &components, &mean, part_of(&options.progress, 1, 2))?;
+    let passes = solve::parts(solver) + 1;
+    let Found { mean, components, values, total } = solve(cluster, x, p, solver, options)?;
+    let scored = scores(cluster, x, &components, &mean, part_of(&options.progress, passes - 1, passes))?;
     let n = x.rows();
     let (divisor, size) = ((n - options.ddof) as f64, n.max(p as u64));
     Ok(Pca {
@@ -183,9 +196,7 @@ impl Pca {
     /// # Errors
     /// [`Error::ShapeMismatch`] when `x` has not as many columns as the components.
     pub fn transform(&self, x: &Array) -> Result<Array> {
-        let mean = DMatrix::from_row_slice(1, self.mean.len(), &self.mean);
-        let constant = mean * self.components.transpose();
-        x.matmul_minus(&self.components.transpose(), constant.as_slice())
+        transform(x, &self.components, &self.mean)
     }
 
     /// Returns the rows that scores stand for, as an expression: `scores · components + mean`.
@@ -193,9 +204,20 @@ impl Pca {
     /// # Errors
     /// [`Error::ShapeMismatch`] when `scores` has not one column for each component.
     pub fn inverse_transform(&self, scores: &Array) -> Result<Array> {
-        let constant: Vec<f64> = self.mean.iter().map(|mean| -mean).collect();
-        scores.matmul_minus(&self.components, &constant)
+        inverse_transform(scores, &self.components, &self.mean)
     }
+}
+
+/// Returns `(x − mean) · componentsᵀ` as an expression.
+pub(crate) fn transform(x: &Array, components: &DMatrix<f64>, mean: &[f64]) -> Result<Array> {
+    let constant = DMatrix::from_row_slice(1, mean.len(), mean) * components.transpose();
+    x.matmul_minus(&components.transpose(), constant.as_slice())
+}
+
+/// Returns `scores · components + mean` as an expression.
+pub(crate) fn inverse_transform(scores: &Array, components: &DMatrix<f64>, mean: &[f64]) -> Result<Array> {
+    let constant: Vec<f64> = mean.iter().map(|mean| -mean).collect();
+    scores.matmul_minus(components, &constant)
 }
 
 /// Refuses what has no answer; returns the number of columns.
@@ -217,6 +239,12 @@ fn check_request(x: &Array, options: &PcaOptions) -> Result<usize> {
             let expected = "above 0 and below 1, a share of the variance; a number of components is a whole number";
             Err(Error::bad_argument("pca", "components", share, expected))
         }
+        Components::Variance(share) if matches!(options.solver, PcaSolver::Lanczos | PcaSolver::Randomized) => {
+            let name = options.solver.name();
+            let expected =
+                format!("a number for the solver {name}, which does not find all variances; covariance does");
+            Err(Error::bad_argument("pca", "components", share, expected))
+        }
         // No columns have no components, whatever share is asked for.
         Components::Variance(_) if most == 0 => Err(Error::bad_argument("pca", "number of columns", p, "at least 1")),
         _ => Ok(p),
@@ -228,11 +256,22 @@ pub fn pca_bytes(n_cols: usize, k: usize) -> u64 {
     solve::covariance_bytes(n_cols, k)
 }
 
+/// Up to so many columns their covariance is decomposed within a dozen seconds.
+const MODERATE_COLUMNS: usize = 5000;
+
 /// Settles on a solver.
-fn choose(_cluster: &Cluster, _x: &Array, _p: usize, options: &PcaOptions) -> PcaSolver {
-    match options.solver {
-        PcaSolver::Auto => PcaSolver::CovarianceEigh,
-        chosen => chosen,
+fn choose(cluster: &Cluster, x: &Array, p: usize, options: &PcaOptions) -> PcaSolver {
+    if options.solver != PcaSolver::Auto {
+        return options.solver;
+    }
+    let most = options.components.at_most(x.rows(), p);
+    let many = 5 * most as u64 >= x.rows().min(p as u64);
+    let fits = solve::covariance_bytes(p, most) <= cluster.allowance();
+    match options.components {
+        // The other solvers do not know all variances.
+        Components::Variance(_) => PcaSolver::CovarianceEigh,
+        Components::Count(_) if fits && (many || p <= MODERATE_COLUMNS) => PcaSolver::CovarianceEigh,
+        Components::Count(_) => PcaSolver::Lanczos,
     }
 }
 

@@ -28,13 +28,25 @@ pub struct SvdOptions {
     pub progress: Option<Progress>,
 }
 
+/// How an SVD was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SvdMethod {
+    /// Through R of the matrix, or of its transpose where that is the tall one; so many blocks were factored in which way.
+    Tsqr(BlockWays),
+    /// From a random sketch: the first few triplets.
+    Compressed,
+}
+
 /// A thin SVD `A = U Σ Vᵀ`, and the figures that show it to be right.
 #[derive(Clone, Debug)]
 pub struct Svd {
     /// Singular values, largest first.
     pub s: Vec<f64>,
-    /// Right singular vectors, as rows; in each the entry of largest magnitude is positive.
-    pub vt: DMatrix<f64>,
+    /// Right singular vectors, as rows: `s.len()` × columns. In each the entry of largest magnitude is positive.
+    ///
+    /// Of a tall matrix it is small and there already; [`vt_matrix`](Self::vt_matrix) brings it home.
+    pub vt: Array,
     /// Left singular vectors, as columns, if asked for. Columns beyond the rank are zero.
     pub u: Option<Array>,
     /// How many singular values are above rounding: greater than `max(shape) ε s[0]`.
@@ -47,8 +59,8 @@ pub struct Svd {
     pub orthogonality: f64,
     /// Rows and columns of the matrix.
     pub shape: (u64, u64),
-    /// How many blocks were factored in which way.
-    pub ways: BlockWays,
+    /// How it was found.
+    pub method: SvdMethod,
 }
 
 /// Returns the thin SVD of a matrix that has at least as many rows as columns.
@@ -83,7 +95,18 @@ pub fn svd(cluster: &Cluster, a: &Array, options: &SvdOptions) -> Result<Svd> {
     let sums = pass_over_u(cluster, a, scaled.clone(), part_of(&options.progress, 1, 2))?;
     let u = options.compute_u.then(|| left_vectors(a, &scaled, rank)).transpose()?;
     let residuals = residuals(&sums, &vt, &s, rank);
-    Ok(Svd { residuals, orthogonality: off_identity(&sums.ut_u, rank), s, vt, u, rank, shape, ways })
+    let (vt, method) = (Array::from_nalgebra(&vt), SvdMethod::Tsqr(ways));
+    Ok(Svd { residuals, orthogonality: off_identity(&sums.ut_u, rank), s, vt, u, rank, shape, method })
+}
+
+impl Svd {
+    /// Returns the right singular vectors, as rows, in memory.
+    ///
+    /// # Errors
+    /// Those of [`Array::compute`].
+    pub fn vt_matrix(&self, cluster: &Cluster) -> Result<DMatrix<f64>> {
+        Ok(self.vt.compute(cluster)?.to_nalgebra())
+    }
 }
 
 /// What the second pass sums.

@@ -9,6 +9,7 @@ use super::{close, cluster, noise, to_matrix, with_spectrum};
 
 /// Those that know all variances.
 const EXACT: [PcaSolver; 2] = [PcaSolver::CovarianceEigh, PcaSolver::Tsqr];
+const ALL: [PcaSolver; 4] = [PcaSolver::CovarianceEigh, PcaSolver::Tsqr, PcaSolver::Lanczos, PcaSolver::Randomized];
 
 fn options(components: usize) -> PcaOptions {
     by(PcaSolver::Auto, components)
@@ -186,6 +187,67 @@ fn a_share_of_the_variance_takes_the_least_number_of_components_that_hold_more()
 }
 
 #[test]
+fn all_solvers_find_the_same_components_variances_and_ratios() {
+    let cluster = cluster(2);
+    // Every direction's deviation is two thirds of the one before it: iterations settle, and no solver is at its limit.
+    let spectrum: Vec<f64> = (0..24).map(|i| 1.5f64.powi(-i)).collect();
+    let x = with_spectrum(400, &spectrum, 13).add_scalar(0.5);
+    let dense = Array::from_nalgebra(&x).with_block_rows(77);
+    let expected = pca(&cluster, &dense, &by(PcaSolver::CovarianceEigh, 6)).unwrap();
+    for (array, solver) in [dense.clone(), dense.to_csr().unwrap()].iter().flat_map(|x| ALL.map(|s| (x, s))) {
+        let found = pca(&cluster, array, &by(solver, 6)).unwrap();
+        // The deviation to 1e-3 where it is sketched; to rounding elsewhere.
+        let tolerance = if solver == PcaSolver::Randomized { 2e-3 } else { 1e-12 };
+        assert!(close(&found.explained_variance, &expected.explained_variance, tolerance), "{solver:?}");
+        assert!(close(&found.explained_variance_ratio, &expected.explained_variance_ratio, tolerance), "{solver:?}");
+        assert!(close(&[found.noise_variance], &[expected.noise_variance], 2e-2), "{solver:?}");
+        assert!(close(&found.mean, &expected.mean, 1e-13));
+        let off = (&found.components - &expected.components).amax();
+        let worst = found.residuals.iter().copied().fold(0.0, f64::max);
+        // A vector errs by its residual over the relative gap to the next value, 1 − 1/1.5².
+        assert!(off < 3.0 * worst.max(1e-13) && worst < 5e-2, "{solver:?}: {off:e}, residual {worst:e}");
+        assert_eq!((found.solver, found.scores.shape()), (solver, (400, 6)));
+    }
+}
+
+#[test]
+fn iterating_solvers_do_not_mind_constant_columns_fewer_rows_than_columns_and_no_variance() {
+    let cluster = cluster(2);
+    for solver in [PcaSolver::Lanczos, PcaSolver::Randomized] {
+        let mut x = noise(9, 30, 14);
+        x.column_mut(3).fill(-2.0);
+        let expected = pca(&cluster, &Array::from_nalgebra(&x), &by(PcaSolver::CovarianceEigh, 9)).unwrap();
+        let found = pca(&cluster, &Array::from_nalgebra(&x).with_block_rows(4), &by(solver, 9)).unwrap();
+        let tolerance = if solver == PcaSolver::Randomized { 2e-3 } else { 1e-12 };
+        assert!(close(&found.explained_variance[..8], &expected.explained_variance[..8], tolerance), "{solver:?}");
+        // Nine rows vary along eight directions.
+        assert!(found.explained_variance[8] < 1e-15 && found.components.column(3).rows(0, 8).amax() < 1e-13);
+        let zeros = Array::zeros(10, 3, DType::U8, BlockKind::Csr).unwrap();
+        let found = pca(&cluster, &zeros, &by(solver, 2)).unwrap();
+        assert_eq!((found.explained_variance, found.residuals), (vec![0.0; 2], vec![0.0; 2]));
+        let share = PcaOptions { components: 0.5.into(), ..by(solver, 2) };
+        let error = pca(&cluster, &zeros, &share).unwrap_err().to_string();
+        assert!(error.contains(solver.name()) && error.contains("covariance does"), "{error}");
+        let mut bad = noise(50, 4, 15);
+        bad[(31, 2)] = f64::NAN;
+        let error = pca(&cluster, &Array::from_nalgebra(&bad).with_block_rows(20), &by(solver, 2)).unwrap_err();
+        assert!(matches!(error, Error::NonFinite { row: 31, col: 2, .. }), "{error}");
+    }
+}
+
+#[test]
+fn auto_takes_the_covariance_while_it_is_moderate_and_lanczos_beyond() {
+    let tight = Cluster::builder().allowance("48MiB".parse().unwrap()).workers(1).build().unwrap();
+    let solver = |cols, k| {
+        let x = allotment::array::random::uniform(60, cols, 1, 20);
+        pca(&tight, &x, &options(k)).unwrap().solver
+    };
+    assert_eq!(solver(40, 3), PcaSolver::CovarianceEigh);
+    // 3000² numbers are 69 MiB.
+    assert_eq!(solver(3000, 3), PcaSolver::Lanczos);
+}
+
+#[test]
 fn tsqr_finds_variances_that_the_covariance_cannot_hold() {
     // Deviations fall to 1e-10 of the largest, variances to 1e-20.
     let (cluster, spectrum) = (cluster(2), [1.0, 1e-3, 1e-6, 1e-10]);
@@ -218,7 +280,7 @@ fn requests_without_an_answer_are_refused_with_numbers() {
     assert!(run(&noise(20, 3, 8), options(0)).contains("1 to 3"));
     assert!(run(&noise(20, 3, 8), PcaOptions { ddof: 20, ..options(1) }).contains("ddof is 20"));
     let wide = Array::zeros(10, 60_000, DType::F32, BlockKind::Csr).unwrap();
-    let error = pca(&cluster, &wide, &options(5)).unwrap_err();
+    let error = pca(&cluster, &wide, &by(PcaSolver::CovarianceEigh, 5)).unwrap_err();
     assert!(matches!(error, Error::TooBig { .. }) && error.to_string().contains("select fewer columns"), "{error}");
     for columns in [1 << 24, 1 << 31] {
         let absurd = Array::zeros(10, columns, DType::F32, BlockKind::Csr).unwrap();

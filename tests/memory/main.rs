@@ -64,7 +64,8 @@ fn svd_bits(cluster: &Cluster) -> allotment::Result<Vec<u64>> {
     let expected = (found.shape.0 as f64 * 100.0).sqrt() / 2.0;
     assert!((found.s[0] / expected - 1.0).abs() < 0.01, "{} {expected}", found.s[0]);
     assert!(figures.clone().all(|figure| *figure < 1e-12));
-    Ok(bits_of([&found.s[..], found.vt.as_slice(), &figures.copied().collect::<Vec<_>>()]))
+    let vt = found.vt_matrix(cluster)?;
+    Ok(bits_of([&found.s[..], vt.as_slice(), &figures.copied().collect::<Vec<_>>()]))
 }
 
 fn pca_bits(cluster: &Cluster) -> allotment::Result<Vec<u64>> {
