@@ -130,6 +130,25 @@ fn chains_of_operations_stay_within_their_projection() {
             ("a product", x.matmul(&DMatrix::from_element(50, 7, 0.5)).unwrap()),
             ("a product of float32", x.astype(DType::F32).matmul(&DMatrix::from_element(50, 60, 0.5)).unwrap()),
             ("other blocks", x.clone().with_block_rows(3_333)),
+            ("blocks of columns", x.clone().rechunk(5_000, 20)),
+            ("every other row", x.select_rows((0..64_000).step_by(2).collect::<Vec<u64>>()).unwrap()),
+            ("rows far apart", x.select_rows((1..660).map(|i| 64_000 - 97 * i).collect::<Vec<u64>>()).unwrap()),
+            ("transposed", x.transpose()),
+            ("a transposed chain", x.transpose().square().astype(DType::F32)),
+            ("one below the other", Array::vstack(&[x.clone(), x.clone()]).unwrap().with_block_rows(5_500)),
+            ("beside each other", Array::hstack(&[x.clone(), x.clone()]).unwrap()),
+            ("a product of arrays", x.dot(&random::uniform(50, 9, 1, None)).unwrap()),
+            (
+                "a product with a transposed array",
+                x.select_rows(0..300)
+                    .unwrap()
+                    .dot(&x.transpose())
+                    .unwrap()
+                    .rechunk(300, 800)
+                    .select_columns(0..1600)
+                    .unwrap(),
+            ),
+            ("a transposed product", x.transpose().dot(&x).unwrap()),
         ];
         for (name, chain) in chains {
             // A chunk that is only mapped reserves nothing and needs nothing.

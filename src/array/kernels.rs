@@ -96,6 +96,11 @@ impl Kernel {
         !matches!(self, Kernel::Exp | Kernel::Add(_))
     }
 
+    /// Returns whether a value depends on others of its row.
+    pub(super) fn needs_whole_rows(&self) -> bool {
+        matches!(self, Kernel::NormalizeRows(_))
+    }
+
     /// Returns the anonymous bytes that applying it to a block of so many rows takes besides the block.
     pub fn scratch_bytes(&self, rows: u64) -> u64 {
         match self {
@@ -105,13 +110,13 @@ impl Kernel {
         }
     }
 
-    /// Changes a block whose first row is row `row_offset` of the array.
+    /// Changes a block whose first value stands in this row and column of the array.
     ///
     /// # Errors
     ///
     /// [`Error::BadArgument`] when the values are not floats, [`Error::ShapeMismatch`] when the factors are too few.
     #[expect(clippy::useless_conversion, reason = "one of the two float types is f64 already")]
-    pub fn apply(&self, block: &mut Block, row_offset: u64) -> Result<()> {
+    pub fn apply(&self, block: &mut Block, (row_offset, col_offset): (u64, u64)) -> Result<()> {
         let values = block.values_mut();
         match self {
             Kernel::Log1p => each!(values, v => v.ln_1p()),
@@ -129,7 +134,11 @@ impl Kernel {
                 let factors = factors.get(rows).ok_or_else(|| too_few("scale_rows", found))?;
                 scale_rows(block, factors)?;
             }
-            Kernel::ScaleCols(factors) => scale_cols(block, factors)?,
+            Kernel::ScaleCols(factors) => {
+                let cols = col_offset as usize..col_offset as usize + block.cols();
+                let found = (col_offset + block.cols() as u64, factors.len() as u64);
+                scale_cols(block, factors.get(cols).ok_or_else(|| too_few("scale_cols", found))?)?;
+            }
             Kernel::NormalizeRows(target) => {
                 let factors: Vec<f64> = row_sums(block)?.iter().map(|sum| normalising_factor(*sum, *target)).collect();
                 scale_rows(block, &factors)?;
@@ -185,9 +194,6 @@ fn scale_rows(block: &mut Block, factors: &[f64]) -> Result<()> {
 #[expect(clippy::useless_conversion, reason = "one of the two float types is f64 already")]
 fn scale_cols(block: &mut Block, factors: &[f64]) -> Result<()> {
     let cols = block.cols();
-    if factors.len() != cols {
-        return Err(too_few("scale_cols", (cols as u64, factors.len() as u64)));
-    }
     // No columns, no values: and chunks of zero length do not exist.
     if cols == 0 {
         return Ok(());
@@ -219,7 +225,7 @@ mod tests {
         }
         let dense = DenseBlock::new(2, 3, values).expect("six values");
         let mut block = if csr { dense.to_csr().expect("three columns").into() } else { Block::from(dense) };
-        kernel.apply(&mut block, row_offset).expect("floats");
+        kernel.apply(&mut block, (row_offset, 0)).expect("floats");
         block.to_vec()
     }
 
@@ -276,10 +282,10 @@ mod tests {
     #[test]
     fn too_few_factors_and_integers_are_refused() {
         let mut block = Block::from(DenseBlock::new(1, 2, vec![1.0, 2.0]).expect("two values"));
-        assert!(Kernel::ScaleRows([1.0].into()).apply(&mut block, 1).is_err());
-        assert!(Kernel::ScaleCols([1.0].into()).apply(&mut block, 0).is_err());
+        assert!(Kernel::ScaleRows([1.0].into()).apply(&mut block, (1, 0)).is_err());
+        assert!(Kernel::ScaleCols([1.0].into()).apply(&mut block, (0, 0)).is_err());
         let mut counts = Block::from(CsrBlock::new(1, 1, vec![0, 1], vec![0], vec![1u8]).expect("sound"));
-        let error = Kernel::Log1p.apply(&mut counts, 0).expect_err("integers");
+        let error = Kernel::Log1p.apply(&mut counts, (0, 0)).expect_err("integers");
         assert!(error.to_string().contains("uint8"), "{error}");
     }
 }

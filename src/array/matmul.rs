@@ -3,10 +3,12 @@
 //! With `r = meanᵀ·V` this is the product of the centred matrix, which is never built. The result is dense `f64`
 //! whatever the input, and each of its rows depends on that row of the block alone, added up in the order of the columns.
 
+use std::ops::Range;
+
 use nalgebra::{DMatrix, DMatrixView};
 
 use super::values::{Values, with_values};
-use super::{Block, CsrBlock, DenseBlock};
+use super::{Block, CsrBlock, DType, DenseBlock};
 
 /// Rows that are converted to `f64` at once.
 const TILE_ROWS: usize = 256;
@@ -26,6 +28,20 @@ impl Product {
         Product { right_t: right.transpose(), minus: minus.to_vec() }
     }
 
+    /// Takes a block for the right side.
+    pub(super) fn of_rows(block: Block) -> Self {
+        let (rows, cols) = block.shape();
+        let Values::F64(values) = block.into_dense().values.cast(DType::F64) else { unreachable!("it was cast") };
+        // Row-major rows are the columns of the transposed matrix.
+        Product { right_t: DMatrix::from_vec(cols, rows, values.into_vec()), minus: Vec::new() }
+    }
+
+    /// Returns the product for some of the result's columns.
+    fn narrowed(&self, cols: Range<usize>) -> Product {
+        let minus = if self.minus.is_empty() { Vec::new() } else { self.minus[cols.clone()].to_vec() };
+        Product { right_t: self.right_t.rows(cols.start, cols.len()).into_owned(), minus }
+    }
+
     /// Returns the columns of the result.
     pub(super) fn cols(&self) -> usize {
         self.right_t.nrows()
@@ -33,27 +49,43 @@ impl Product {
 
     /// Returns the anonymous bytes of computing so many rows of so many columns, the result aside.
     pub(super) fn scratch_bytes(&self, rows: u64, cols: u64) -> u64 {
-        // The tile as it is, in f64 and packed by the GEMM; the right side packed; what packing rounds up.
-        let tile = rows.min(TILE_ROWS as u64).saturating_mul(cols).saturating_mul(8);
-        tile.saturating_mul(3).saturating_add(size_of_val(self.right_t.as_slice()) as u64).saturating_add(32 << 10)
+        Self::scratch_of(rows, cols, self.right_t.nrows() as u64)
     }
 
-    /// Computes the product.
-    pub(super) fn apply(&self, block: &Block) -> DenseBlock {
+    /// Returns the same for a product of `rows × inner` with `inner × cols`.
+    pub(super) fn scratch_of(rows: u64, inner: u64, cols: u64) -> u64 {
+        // The tile as it is, in f64 and packed by the GEMM; the right side packed, and once more where the result is narrowed;
+        // what packing rounds up.
+        let tile = rows.min(TILE_ROWS as u64).saturating_mul(inner).saturating_mul(8);
+        let right = inner.saturating_mul(cols).saturating_mul(16);
+        tile.saturating_mul(3).saturating_add(right).saturating_add(32 << 10)
+    }
+
+    /// Computes some columns of the product.
+    pub(super) fn apply(&self, block: &Block, cols: Range<usize>) -> DenseBlock {
+        if cols != (0..self.cols()) {
+            let all = 0..cols.len();
+            return self.narrowed(cols).apply(block, all);
+        }
         let k = self.cols();
         let mut result = vec![0.0; block.rows() * k];
-        if k > 0 {
-            match block {
-                Block::Dense(b) => self.dense(b, &mut result),
-                Block::Csr(b) => self.csr(b, &mut result),
-            }
-        }
+        self.add_to(block, &mut result);
         if !self.minus.is_empty() {
             for row in result.chunks_exact_mut(k) {
                 row.iter_mut().zip(&self.minus).for_each(|(value, minus)| *value -= minus);
             }
         }
         DenseBlock { rows: block.rows(), cols: k, values: result.into() }
+    }
+
+    /// Adds the product, row by row, to `result`.
+    pub(super) fn add_to(&self, block: &Block, result: &mut [f64]) {
+        if !result.is_empty() {
+            match block {
+                Block::Dense(b) => self.dense(b, result),
+                Block::Csr(b) => self.csr(b, result),
+            }
+        }
     }
 
     /// Row-major rows are the columns of the transposed matrix: `resultᵀ = Vᵀ·blockᵀ`, tile by tile.
@@ -71,7 +103,7 @@ impl Product {
             };
             let tile_t = DMatrixView::from_slice(tile, cols, rows);
             let out = &mut result[start * k..(start + rows) * k];
-            nalgebra::DMatrixViewMut::from_slice(out, k, rows).gemm(1.0, &self.right_t, &tile_t, 0.0);
+            nalgebra::DMatrixViewMut::from_slice(out, k, rows).gemm(1.0, &self.right_t, &tile_t, 1.0);
         }
     }
 
@@ -92,7 +124,6 @@ impl Product {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::array::DType;
 
     #[test]
     fn a_product_is_the_plain_sum_over_columns_in_every_kind_and_dtype() {
@@ -105,9 +136,9 @@ mod tests {
         for dtype in [DType::U8, DType::I64, DType::F32, DType::F64] {
             let dense = Block::from(DenseBlock::from_nalgebra(&left)).cast(dtype);
             for block in [dense.clone(), dense.into_csr().expect("five columns").into()] {
-                let found = Block::from(Product::new(&right, &[]).apply(&block)).to_nalgebra::<f64>();
+                let found = Block::from(Product::new(&right, &[]).apply(&block, 0..3)).to_nalgebra::<f64>();
                 assert_eq!(found, expected, "{dtype}");
-                let found = Block::from(Product::new(&right, &minus).apply(&block)).to_nalgebra::<f64>();
+                let found = Block::from(Product::new(&right, &minus).apply(&block, 0..3)).to_nalgebra::<f64>();
                 assert_eq!(found, DMatrix::from_fn(rows, k, |i, j| expected[(i, j)] - minus[j]));
             }
         }
@@ -117,7 +148,7 @@ mod tests {
     fn nothing_times_anything_has_the_right_shape() {
         for (rows, cols, k) in [(0, 2, 2), (2, 0, 2), (2, 2, 0)] {
             let block = Block::from(DenseBlock::new(rows, cols, vec![1.0; rows * cols]).expect("the right number"));
-            let result = Product::new(&DMatrix::from_element(cols, k, 1.0), &vec![0.0; k]).apply(&block);
+            let result = Product::new(&DMatrix::from_element(cols, k, 1.0), &vec![0.0; k]).apply(&block, 0..k);
             assert_eq!((result.rows, result.cols, result.values.len()), (rows, k, rows * k));
             assert!(result.values.to_vec::<f64>().iter().all(|v| *v == if cols == 0 { 0.0 } else { cols as f64 }));
         }

@@ -1,19 +1,24 @@
 //! The lazy operations: each checks what it can, adds a node to the expression, and computes nothing.
 
-use std::ops::Range;
-
 use nalgebra::DMatrix;
 
 use super::expr::Expr;
+use super::grid::Cuts;
 use super::matmul::Product;
-use super::select::{Columns, Selection, out_of_range};
+use super::select::{Columns, Selection};
 use super::{Array, BlockKind, BlockMap, DType, Kernel, csr};
 use crate::error::{Error, Result};
 
 impl Array {
     /// Returns the array with another node on top that leaves the rows where they are.
-    fn node(&self, cols: u64, dtype: DType, kind: BlockKind, expr: Expr) -> Array {
-        Array { cuts: self.cuts.clone(), ..Array::new((self.rows(), cols), dtype, kind, expr) }
+    pub(super) fn node(&self, cols: u64, dtype: DType, kind: BlockKind, expr: Expr) -> Array {
+        // Cuts of columns that are no longer there say nothing; that rows are whole still does.
+        let col_cuts = match &self.col_cuts {
+            Some(cuts) if cols == self.cols() => Some(cuts.clone()),
+            Some(cuts) if cuts.n_runs() == 1 => Some(Cuts::whole(cols)),
+            _ => None,
+        };
+        Array { row_cuts: self.row_cuts.clone(), col_cuts, ..Array::new((self.rows(), cols), dtype, kind, expr) }
     }
 
     /// Applies a kernel to every block. Integers and truth values are cast to [`DType::to_float`] first.
@@ -179,19 +184,31 @@ impl Array {
         Ok(self.node(cols, self.dtype, self.kind, Expr::SelectColumns(self.clone(), selection)))
     }
 
-    /// Keeps a run of rows.
+    /// Exchanges rows and columns, and the chunk grid with them. Turning twice is the array itself.
     ///
-    /// # Errors
+    /// A tall array's transpose is wide and, unless [`rechunk`](Self::rechunk) says otherwise, cut along its columns: each block is
+    /// a block of the array, turned over.
     ///
-    /// [`Error::OutOfRange`] when the range reaches beyond the rows.
-    pub fn select_rows(&self, rows: Range<u64>) -> Result<Array> {
-        if rows.start > rows.end || rows.end > self.rows() {
-            return Err(out_of_range("select_rows", rows.start.max(rows.end), self.rows()));
-        }
-        let shape = (rows.end - rows.start, self.cols());
-        let cuts = self.cuts.as_ref().map(|cuts| cuts.within(rows.clone()));
-        let expr = Expr::SelectRows(self.clone(), rows.start);
-        Ok(Array { cuts, ..Array::new(shape, self.dtype, self.kind, expr) })
+    /// # Examples
+    ///
+    /// ```
+    /// use allotment::{Cluster, array::Array};
+    /// let cluster = Cluster::builder().allowance("64MiB".parse()?).workers(2).build()?;
+    /// let turned = Array::from_rows(&[[1, 2, 3], [4, 5, 6]])?.transpose();
+    /// assert_eq!(turned.shape(), (3, 2));
+    /// assert_eq!(turned.compute(&cluster)?.to_vec::<i32>(), [1, 4, 2, 5, 3, 6]);
+    /// # Ok::<(), allotment::Error>(())
+    /// ```
+    pub fn transpose(&self) -> Array {
+        let (rows, cols) = self.shape;
+        // An axis of no length has no runs of rows, but one of columns.
+        let as_cols = |cuts: &Cuts| if cuts.n_runs() == 0 { Cuts::whole(cuts.len()) } else { cuts.clone() };
+        let (row_cuts, col_cuts) = (self.col_cuts.clone(), self.row_cuts.as_ref().map(as_cols));
+        let turned = match &*self.expr {
+            Expr::Transpose(input) => input.clone(),
+            _ => Array::new((cols, rows), self.dtype, self.kind, Expr::Transpose(self.clone())),
+        };
+        Array { row_cuts, col_cuts, ..turned }
     }
 
     /// Multiplies with a small dense matrix on the right; the result is dense `f64`.

@@ -53,6 +53,12 @@ enum Step {
     Reverse,
     Persist,
     BlockRows(u64),
+    Rechunk(u64, u64),
+    Turn,
+    RowList(Vec<usize>),
+    Below,
+    Beside,
+    Gram,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -72,6 +78,12 @@ fn step() -> impl Strategy<Value = Step> {
         Just(Step::Reverse),
         Just(Step::Persist),
         (1..9u64).prop_map(Step::BlockRows),
+        (1..9u64, 1..5u64).prop_map(|(rows, cols)| Step::Rechunk(rows, cols)),
+        Just(Step::Turn),
+        prop::collection::vec(0..20usize, 0..6).prop_map(Step::RowList),
+        Just(Step::Below),
+        Just(Step::Beside),
+        Just(Step::Gram),
     ]
 }
 
@@ -130,6 +142,28 @@ fn apply(step: &Step, naive: &Naive, array: &Array, cluster: &Cluster) -> Result
         Step::Reverse => (Naive::from_fn(rows, cols, |i, j| naive.at(i, cols - 1 - j)), reverse(array)?),
         Step::Persist => (naive.clone(), array.persist(cluster)?),
         Step::BlockRows(n) => (naive.clone(), array.clone().with_block_rows(*n)),
+        Step::Rechunk(n, m) => (naive.clone(), array.clone().rechunk(*n, *m)),
+        Step::Turn => (Naive::from_fn(cols, rows, |i, j| naive.at(j, i)), array.transpose()),
+        Step::RowList(list) => {
+            let list: Vec<usize> = if rows == 0 { vec![] } else { list.iter().map(|row| row % rows).collect() };
+            let kept: Vec<u64> = list.iter().map(|row| *row as u64).collect();
+            (Naive::from_fn(list.len(), cols, |i, j| naive.at(list[i], j)), array.select_rows(kept)?)
+        }
+        // Not for ever: eight times the start, and no more.
+        Step::Below if rows > 40 => (naive.clone(), array.clone()),
+        Step::Beside if cols > 40 => (naive.clone(), array.clone()),
+        Step::Below => {
+            let both = Naive::from_fn(2 * rows, cols, |i, j| naive.at(i % rows, j));
+            (both, Array::vstack(&[array.clone(), array.clone()])?)
+        }
+        Step::Beside => {
+            let both = Naive::from_fn(rows, 2 * cols, |i, j| naive.at(i, j % cols));
+            (both, Array::hstack(&[array.clone(), array.clone()])?)
+        }
+        Step::Gram => {
+            let sum = |i, j| (0..cols).map(|c| naive.at(i, c) * naive.at(j, c)).sum();
+            (Naive::from_fn(rows, rows, sum), array.dot(&array.transpose())?)
+        }
     })
 }
 

@@ -7,6 +7,7 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
+use super::window::Window;
 use super::{Array, BlockKind, DType, DenseBlock, Expr};
 
 /// Numbers that are drawn and converted at once: they stay in the first cache.
@@ -57,11 +58,19 @@ fn random(distribution: Distribution, rows: u64, cols: u64, seed: u64, chunk_row
 }
 
 impl Random {
-    /// Draws `rows` rows of `cols` numbers, from row `start` on.
-    pub(super) fn rows(&self, start: u64, rows: usize, cols: usize) -> DenseBlock {
-        let mut values = vec![0.0; rows * cols];
-        self.fill(u128::from(start) * cols as u128, &mut values);
-        DenseBlock { rows, cols, values: values.into() }
+    /// Draws the numbers of a window, of so many rows and columns, in a matrix of `cols` columns.
+    pub(super) fn window(&self, cols: u64, window: &Window, (n_rows, n_cols): (usize, usize)) -> DenseBlock {
+        let mut values = vec![0.0; n_rows * n_cols];
+        let first = |row: u64| u128::from(row) * u128::from(cols) + u128::from(window.cols.start);
+        if n_cols as u64 == cols {
+            self.fill(first(window.rows.start), &mut values);
+        } else {
+            // No columns, no values: and chunks of zero length do not exist.
+            for (row, out) in window.rows.clone().zip(values.chunks_exact_mut(n_cols.max(1))) {
+                self.fill(first(row), out);
+            }
+        }
+        DenseBlock { rows: n_rows, cols: n_cols, values: values.into() }
     }
 
     /// Draws the numbers of the elements `start..`.

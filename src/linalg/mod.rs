@@ -49,6 +49,7 @@ pub use tsqr::{Tsqr, block_r_bytes, tsqr};
 
 use std::sync::Arc;
 
+use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::runtime::{Blocks, Cluster, Progress};
 
@@ -62,6 +63,14 @@ fn on_lane<T: Send + 'static>(
     let once = Blocks { name: name.into(), n: 1, projected_bytes: bytes, ..Blocks::named("") };
     let mut results = cluster.map_blocks(&once, move |_, _| work())?;
     Ok(results.pop().expect("one block gives one result"))
+}
+
+/// Returns the array in blocks of whole rows, which every pass here works on.
+///
+/// Rows that were cut for a grid with block columns would be far too many when they are whole: then the plan chooses.
+fn whole_rows(a: &Array) -> Array {
+    let is_2d = a.col_cuts().is_some_and(|cuts| cuts.n_runs() > 1);
+    if is_2d { a.clone().with_auto_blocks().whole_rows() } else { a.clone().whole_rows() }
 }
 
 /// Refuses what no worker could hold, before any block is read; `what` names it and says what would help.
