@@ -20,6 +20,7 @@ mod gram;
 mod incremental;
 mod krylov;
 mod lanczos;
+mod lstsq;
 mod moments;
 mod operator;
 mod pca;
@@ -42,6 +43,7 @@ pub use dense::{
 pub use gram::{GramEigh, eigh_gram, gram};
 pub use incremental::{IncrementalPca, incremental_pca_bytes};
 pub use lanczos::{Centre, Lanczos, LanczosOptions, lanczos};
+pub use lstsq::{Lstsq, LstsqOptions, lstsq};
 pub use pca::{Components, Pca, PcaOptions, PcaSolver, pca, pca_bytes};
 pub use qr::{Qr, QrOptions, qr};
 pub use svd::{Svd, SvdMethod, SvdOptions, svd};
