@@ -316,3 +316,74 @@ impl Products {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::array::BlockKind;
+    use crate::linalg::testing::{both_kinds, cluster, noise, sparse};
+
+    fn centred(a: &DMatrix<f64>, mean: &[f64]) -> DMatrix<f64> {
+        DMatrix::from_fn(a.nrows(), a.ncols(), |i, j| a[(i, j)] - mean.get(j).copied().unwrap_or(0.0))
+    }
+
+    #[test]
+    fn a_pass_gives_the_products_of_the_centred_matrix_and_its_r_and_gram() {
+        for (rows, cols, block_rows) in [(120, 30, 32), (30, 120, 7), (5, 9, 1), (1, 4, 1)] {
+            let mut a = sparse(rows, cols, 3);
+            // Some columns without a zero: in CSR blocks they are shifted, the others are not.
+            a.columns_mut(0, cols / 2).add_scalar_mut(3.0);
+            let mean: Vec<f64> = a.row_mean().iter().copied().collect();
+            let v = Arc::new(noise(3, cols, 5));
+            for mean in [Vec::new(), mean] {
+                let x = centred(&a, &mean);
+                let t = &x * v.transpose();
+                let expected = t.transpose() * &x;
+                for array in both_kinds(&a, block_rows) {
+                    let operator = Operator::new("test", &array, mean.clone()).unwrap();
+                    let (found, look) = operator.look_at(&cluster(2), &v, None).unwrap();
+                    // Sums of 120 · 120 products of numbers below 4.
+                    assert!((&found - &expected).amax() < 1e-11, "{rows} × {cols}");
+                    let gram = t.transpose() * &t;
+                    assert!((look.gram - gram.upper_triangle()).amax() < 1e-11);
+                    assert!((look.r.transpose() * &look.r - gram).amax() < 1e-11);
+                    assert_eq!(operator.gram_times(&cluster(1), &v, 0, None).unwrap(), found);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_rows_give_zeros() {
+        let none = Array::zeros(0, 4, crate::array::DType::F64, BlockKind::Csr).unwrap();
+        let operator = Operator::new("test", &none, Vec::new()).unwrap();
+        let (found, look) = operator.look_at(&cluster(1), &Arc::new(noise(2, 4, 1)), None).unwrap();
+        assert_eq!((found, look.r.shape()), (DMatrix::zeros(2, 4), (0, 2)));
+    }
+
+    #[test]
+    fn a_power_of_two_keeps_squares_in_range() {
+        let a = noise(40, 10, 6);
+        let v = Arc::new(noise(2, 10, 7));
+        let plain = Operator::new("test", &Array::from_nalgebra(&a), Vec::new()).unwrap();
+        let expected = plain.gram_times(&cluster(1), &v, 0, None).unwrap();
+        for exponent in [700, -700, 3] {
+            let array = Array::from_nalgebra(&(&a * 2f64.powi(exponent)));
+            let mut operator = Operator::new("test", &array, Vec::new()).unwrap();
+            let found = operator.first_gram_times(&cluster(1), &v, None).unwrap();
+            let back = 2f64.powi(-exponent) / operator.scale();
+            // Powers of two round nothing.
+            assert_eq!(found * back * back, expected, "2^{exponent}");
+            assert_eq!(operator.scale() == 1.0, exponent == 3);
+        }
+    }
+
+    #[test]
+    fn few_large_partials_wait_and_many_small_ones() {
+        let depth = |cols, l| {
+            let array = Array::zeros(10, cols, crate::array::DType::F32, BlockKind::Csr).unwrap();
+            Operator::new("test", &array, Vec::new()).unwrap().depth(l)
+        };
+        assert_eq!((depth(100, 10), depth(60_000, 54), depth(1 << 20, 100)), (12, 3, 2));
+    }
+}

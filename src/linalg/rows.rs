@@ -71,3 +71,25 @@ pub(crate) fn add_turned(turn: &DMatrix<f64>, vectors: &DMatrix<f64>, out: &mut 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::linalg::testing::noise;
+
+    #[test]
+    fn tiles_give_what_the_whole_gives() {
+        // Shorter than a tile, ragged, no vectors, no length.
+        for (l, p) in [(3, 100), (5, 2 * TILE_ROWS + 7), (0, 10), (4, 0), (6, 4)] {
+            let (a, b) = (noise(l, p, 1), noise(2, p, 2));
+            // Sums of some thousand products below one.
+            assert!((overlap(&a, &b).unwrap() - &a * b.transpose()).amax() < 1e-12 || l * p == 0);
+            let (turn, mut out) = (noise(2, l, 3), b.clone());
+            add_turned(&turn, &a, &mut out).unwrap();
+            assert!(p == 0 || (out - (&b + &turn * &a)).amax() < 1e-13);
+            let r = r_of_rows(a.as_slice(), l);
+            assert_eq!(r.shape(), (l.min(p), l));
+            assert!(l == 0 || (r.transpose() * &r - &a * a.transpose()).amax() < 1e-12);
+        }
+    }
+}
