@@ -17,8 +17,10 @@
 
 use std::sync::Arc;
 
-use super::krylov::{Krylov, Ritz, Size, orthonormalised};
+use super::krylov::{Krylov, Ritz, Size};
+use super::on_lane;
 use super::operator::{Operator, pass_of};
+use super::rows::{orthonormal_in_order, r_of_rows_bytes};
 use super::svd::Svd;
 use super::triplets::{Triplets, left_vectors, triplets};
 use crate::array::Array;
@@ -185,7 +187,10 @@ fn refine(
         if last >= first * GRAM_LIMIT {
             break;
         }
-        let vectors = Arc::new(orthonormalised(cluster, operator, &found.next)?);
+        let (next, l) = (found.next.clone(), found.next.nrows());
+        let bytes = (3 * next.len() * 8) as u64 + r_of_rows_bytes(l);
+        let run = move || orthonormal_in_order(next.clone());
+        let vectors = Arc::new(on_lane(cluster, operator.operation(), bytes, run)?);
         if vectors.nrows() < options.k {
             break;
         }

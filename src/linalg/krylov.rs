@@ -279,12 +279,6 @@ fn orthonormal(basis: &[Arc<DMatrix<f64>>], block: &DMatrix<f64>, noise: f64) ->
     Ok(Orthonormal { vectors, inside, outside })
 }
 
-/// Makes vectors orthonormal on a lane; there may be fewer afterwards.
-pub(crate) fn orthonormalised(cluster: &Cluster, operator: &Operator, vectors: &DMatrix<f64>) -> Result<DMatrix<f64>> {
-    let (bytes, vectors) = (lane_bytes(0, vectors.nrows(), vectors.ncols()), vectors.clone());
-    on_lane(cluster, operator.operation(), bytes, move || Ok(orthonormal(&[], &vectors, 0.0)?.vectors))
-}
-
 /// Takes from a block of vectors what the basis has of it, and returns that.
 fn take_overlap(basis: &[Arc<DMatrix<f64>>], vectors: &mut DMatrix<f64>) -> Result<DMatrix<f64>> {
     let parts = basis.iter().map(|q| overlap(q, vectors)).collect::<Result<Vec<_>>>()?;

@@ -26,12 +26,12 @@ use super::part_of;
 use super::products::Shifted;
 use super::rows::{r_of_rows, r_of_rows_bytes, stacked_r};
 use super::tsqr::{columns, refuse_non_finite};
-use crate::array::{Array, Block, BlockInfo, Working};
+use crate::array::{Array, Block, BlockInfo, BlockKind, Working};
 use crate::error::{Error, Result};
 use crate::runtime::{Cluster, Progress};
 
 /// Partials that wait for their other half may take so much: larger ones are made by fewer, longer runs of blocks.
-const WAITING_BYTES: u64 = 96 << 20;
+const WAITING_BYTES: u64 = 64 << 20;
 
 /// What makes the products: an array, the row that is taken from each of its rows, and a factor.
 #[derive(Clone)]
@@ -261,10 +261,14 @@ impl Operator {
     fn working(&self, l: usize, held: u64) -> Working {
         let (l, p) = (l as u64, self.n_cols as u64);
         let kept = l * p * 8 + 2 * l * l * 8;
-        let tile = rows_at_once(self.n_cols) as u64 * (p + l) * 8;
-        let small = r_of_rows_bytes(l as usize) + qr_bytes(2 * l as usize, l as usize) + 8 * l * l * 8;
+        // Rows of a CSR block are widened one by one.
+        let tile = match self.array.kind() {
+            BlockKind::Dense => rows_at_once(self.n_cols) as u64 * (p + l) * 8,
+            BlockKind::Csr => p * 8,
+        };
+        let look = r_of_rows_bytes(l as usize) + qr_bytes(2 * l as usize, l as usize) + 8 * l * l * 8;
         // Two partials while they are joined; shift, rest, counts and a row in hand; whatever else is kept.
-        Working { fixed: 2 * kept + tile + 5 * p * 8 + small + held, per_row: 2 * l * 8, kept }
+        Working { fixed: 2 * kept + tile + 5 * p * 8 + look + held, per_row: 2 * l * 8, kept }
     }
 
     /// Returns how many partials may wait at once: the depth of the tree over the runs.
@@ -320,7 +324,6 @@ impl Products {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::array::BlockKind;
     use crate::linalg::testing::{both_kinds, cluster, noise, sparse};
 
     fn centred(a: &DMatrix<f64>, mean: &[f64]) -> DMatrix<f64> {
@@ -384,6 +387,6 @@ mod tests {
             let array = Array::zeros(10, cols, crate::array::DType::F32, BlockKind::Csr).unwrap();
             Operator::new("test", &array, Vec::new()).unwrap().depth(l)
         };
-        assert_eq!((depth(100, 10), depth(60_000, 54), depth(1 << 20, 100)), (12, 3, 2));
+        assert_eq!((depth(100, 10), depth(60_000, 54), depth(1 << 20, 100)), (12, 2, 2));
     }
 }
