@@ -17,8 +17,10 @@
 
 use std::sync::Arc;
 
-use super::krylov::{Krylov, Ritz, orthonormalised};
+use super::krylov::{Krylov, Ritz, Size};
+use super::on_lane;
 use super::operator::{Operator, pass_of};
+use super::rows::{orthonormal_in_order, r_of_rows_bytes};
 use super::svd::{Svd, SvdMethod};
 use super::triplets::{Triplets, left_vectors, triplets};
 use crate::array::Array;
@@ -27,6 +29,8 @@ use crate::runtime::{Cluster, Progress};
 
 /// Below this share of the first singular value the gram has lost the digits of a direction.
 const GRAM_LIMIT: f64 = 1e-5;
+/// Vectors of a space that a narrow block may fill: a dozen steps, for spectra without gaps.
+const LEAST_CAPACITY: usize = 192;
 
 /// Settings of [`svd_compressed`].
 #[derive(Clone)]
@@ -109,7 +113,8 @@ pub(crate) fn compressed_triplets(
     let operator = Operator::new("svd_compressed", a, mean)?;
     let least = a.rows().min(a.cols());
     let width = (options.k as u64).saturating_add(options.n_oversamples as u64).min(least) as usize;
-    let mut space = Krylov::begin(cluster, operator, (width, options.seed), options.progress.clone())?;
+    let size = Size { k: options.k, width, capacity: LEAST_CAPACITY.max(3 * width) };
+    let mut space = Krylov::begin(cluster, operator, size, options.seed, options.progress.clone())?;
     let ritz = iterate(&mut space, options)?;
     let vectors = Arc::new(space.vectors(&ritz, width)?);
     let (operator, passes) = space.end();
@@ -179,7 +184,7 @@ fn estimated_error(before: &[f64], now: &[f64], steps: usize) -> f64 {
     before.iter().zip(now).map(gained).fold(0.0, f64::max) * (steps as f64 / 2.0).max(1.0)
 }
 
-/// Iterates the vectors where some are too small for the gram, as long as that helps and as often as it was asked for.
+/// Iterates the vectors where some are too small for the gram, as often as it was asked for.
 fn refine(
     cluster: &Cluster,
     operator: &Operator,
@@ -189,19 +194,18 @@ fn refine(
 ) -> Result<Triplets> {
     for more in 0..options.n_power_iter {
         let (first, last) = (found.s[0], found.s[..found.rank].last().copied().unwrap_or(0.0));
-        if last >= first * GRAM_LIMIT || found.worst_residual() < GRAM_LIMIT {
+        if last >= first * GRAM_LIMIT {
             break;
         }
-        let vectors = Arc::new(orthonormalised(cluster, operator, &found.next)?);
+        let (next, l) = (found.next.clone(), found.next.nrows());
+        let bytes = (3 * next.len() * 8) as u64 + r_of_rows_bytes(l);
+        let run = move || orthonormal_in_order(next.clone());
+        let vectors = Arc::new(on_lane(cluster, operator.operation(), bytes, run)?);
         if vectors.nrows() < options.k {
             break;
         }
         let progress = pass_of(&options.progress, passes + more);
-        let better = triplets(cluster, operator, &vectors, options.k, progress)?;
-        if better.rank == found.rank && better.worst_residual() >= found.worst_residual() {
-            break;
-        }
-        found = better;
+        found = triplets(cluster, operator, &vectors, options.k, progress)?;
     }
     Ok(found)
 }
@@ -266,7 +270,6 @@ mod tests {
             // The smallest is 1e-9; the matrix itself was rounded at 1e-16.
             assert!((found / expected - 1.0).abs() < 1e-6, "{j}: {found:e} for {expected:e}");
         }
-        assert!(found.residuals.iter().all(|r| *r < 1e-5), "{:?}", found.residuals);
     }
 
     #[test]

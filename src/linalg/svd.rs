@@ -21,7 +21,7 @@ use super::qr::off_identity;
 use super::tsqr::{Tsqr, block_r_bytes, columns, r_of};
 use super::{on_lane, part_of, signs, whole_rows};
 use crate::array::{Array, Block, Working};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::runtime::{Cluster, Progress};
 
 /// Settings of [`svd`].
@@ -81,8 +81,8 @@ pub struct Svd {
 /// on the same chunk grid gives the same bits on any number of workers.
 ///
 /// # Errors
-/// [`Error::NonFinite`](crate::Error::NonFinite) with the place of a NaN or an infinity;
-/// [`Error::TooBig`](crate::Error::TooBig) when a square of the shorter side does not fit the allowance.
+/// [`Error::NonFinite`] with the place of a NaN or an infinity;
+/// [`Error::TooBig`] when a square of the shorter side does not fit the allowance.
 ///
 /// # Examples
 /// ```
@@ -102,7 +102,8 @@ pub fn svd(cluster: &Cluster, a: &Array, options: &SvdOptions) -> Result<Svd> {
     let shape = a.shape();
     let wide = shape.0 < shape.1;
     let tall = whole_rows(&if wide { a.transpose() } else { a.clone() });
-    let Right { s, mut vt, rank, method } = right(cluster, &tall, wide, part_of(&options.progress, 0, 2))?;
+    let Right { s, mut vt, rank, method } =
+        right(cluster, &tall, wide, part_of(&options.progress, 0, 2)).map_err(|error| exchanged(error, wide))?;
     signs::fix_rows(&mut vt);
     let mut scaled = Arc::new(scaled_components(&vt, &s, rank));
     let sums = pass_over_u(cluster, &tall, scaled.clone(), part_of(&options.progress, 1, 2))?;
@@ -123,6 +124,16 @@ pub fn svd(cluster: &Cluster, a: &Array, options: &SvdOptions) -> Result<Svd> {
         (u, Array::from_nalgebra(&vt))
     };
     Ok(Svd { s, vt, u, rank, residuals, orthogonality, shape, method })
+}
+
+/// Turns a place in the transpose into one in the matrix.
+fn exchanged(error: Error, wide: bool) -> Error {
+    match error {
+        Error::NonFinite { operation, row, col, value } if wide => {
+            Error::NonFinite { operation, row: col, col: row, value }
+        }
+        other => other,
+    }
 }
 
 /// Singular values and right singular vectors of a tall matrix.

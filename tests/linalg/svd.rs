@@ -112,6 +112,10 @@ fn a_wide_matrix_has_the_svd_of_its_transpose_with_u_and_v_exchanged() {
         assert!(found.orthogonality < 1e-12 && found.residuals.iter().all(|r| *r < 1e-12), "{:?}", found.residuals);
         assert_eq!(vt.row(4).amax(), 0.0, "beyond the rank");
     }
+    let mut bad = a;
+    bad[(2, 77)] = f64::NAN;
+    let error = svd(&cluster, &Array::from_nalgebra(&bad), &SvdOptions::default()).unwrap_err();
+    assert!(matches!(error, Error::NonFinite { row: 2, col: 77, .. }), "{error}");
 }
 
 #[test]

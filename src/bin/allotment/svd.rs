@@ -37,6 +37,9 @@ struct SvdReport {
 pub(crate) fn run(args: &SvdArgs, shared: &Shared, interrupt: &Arc<Interrupt>) -> Outcome<()> {
     let (x, subject) = matrix(args)?;
     let session = Session::start(shared, interrupt, &subject)?;
+    if x.rows().min(x.cols()) == 0 {
+        return Err(session.refuse(&format!("a matrix of {} x {} has no singular values", x.rows(), x.cols())));
+    }
     let staging = args.out.as_ref().map(|dir| Staging::open(dir, interrupt)).transpose()?;
     let options = SvdOptions { compute_u: args.vectors, progress: session.progress("svd") };
     let svd = linalg::svd(&session.cluster, &x, &options).map_err(|e| session.fail(e))?;
