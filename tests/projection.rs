@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use allotment::array::{Array, Block, BlockKind, BlockMap, DType, Over, Statistic, random};
-use allotment::linalg::{PcaOptions, PcaSolver, QrOptions, SvdOptions, eigh_gram, pca, qr, svd, tsqr};
+use allotment::linalg::{
+    IncrementalPca, LstsqOptions, PcaOptions, PcaSolver, QrOptions, SvdOptions, eigh_gram, lstsq, pca, qr, svd, tsqr,
+};
 use allotment::{ByteSize, Cluster, Result};
 use nalgebra::DMatrix;
 
@@ -200,12 +202,23 @@ fn factorisations_stay_within_their_projection() {
         stays_within_its_projection(&format!("{kind}, qr"), |cluster| qr(cluster, &x, &QrOptions::default()));
         stays_within_its_projection(&format!("{kind}, svd"), |cluster| svd(cluster, &x, &SvdOptions::default()));
         let options = PcaOptions { components: 20.into(), ..Default::default() };
-        for solver in [PcaSolver::CovarianceEigh, PcaSolver::Tsqr] {
+        for solver in [PcaSolver::CovarianceEigh, PcaSolver::Tsqr, PcaSolver::Lanczos, PcaSolver::Randomized] {
             let options = PcaOptions { solver, ..options.clone() };
             stays_within_its_projection(&format!("{kind}, pca by {}", solver.name()), |cluster| {
                 pca(cluster, &x, &options)
             });
         }
         stays_within_its_projection(&format!("{kind}, eigh_gram"), |cluster| eigh_gram(cluster, &x, 9, None));
+        let b = random::normal(x.rows(), 3, 9, 500);
+        let solve = |cluster: &Cluster| lstsq(cluster, &x, &b, &LstsqOptions::default());
+        stays_within_its_projection(&format!("{kind}, lstsq"), solve);
+        stays_within_its_projection(&format!("{kind}, incremental pca"), |cluster| {
+            let mut pca = IncrementalPca::new(10)?;
+            pca.fit_blocks(cluster, &x).map(|()| pca)
+        });
+        let transposed = x.transpose();
+        stays_within_its_projection(&format!("{kind}, svd of the transpose"), |cluster| {
+            svd(cluster, &transposed, &SvdOptions::default())
+        });
     }
 }

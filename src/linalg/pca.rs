@@ -210,8 +210,7 @@ impl Pca {
 
 /// Returns `(x − mean) · componentsᵀ` as an expression.
 pub(crate) fn transform(x: &Array, components: &DMatrix<f64>, mean: &[f64]) -> Result<Array> {
-    let constant = DMatrix::from_row_slice(1, mean.len(), mean) * components.transpose();
-    x.matmul_minus(&components.transpose(), constant.as_slice())
+    x.matmul_centred(&components.transpose(), mean)
 }
 
 /// Returns `scores · components + mean` as an expression.

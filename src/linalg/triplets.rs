@@ -72,8 +72,7 @@ pub(crate) fn left_vectors(array: &Array, mean: &[f64], vt: &DMatrix<f64>, s: &[
     if mean.is_empty() {
         return array.matmul(&right);
     }
-    let constant = DMatrix::from_row_slice(1, mean.len(), mean) * &right;
-    array.matmul_minus(&right, constant.as_slice())
+    array.matmul_centred(&right, mean)
 }
 
 /// Returns R with as many rows as columns, the missing ones zero.

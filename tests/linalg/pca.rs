@@ -135,6 +135,20 @@ fn transform_gives_the_scores_again_and_inverse_transform_the_rows() {
 }
 
 #[test]
+fn transform_loses_no_digits_to_a_mean_a_billion_times_the_deviation() {
+    let cluster = cluster(2);
+    // Steps of 2^-10 around 2^30 are exact in f64.
+    let steps = noise(200, 3, 16).map(|x| (x * 64.0).round() / 1024.0);
+    let far = Array::from_nalgebra(&steps.add_scalar(2f64.powi(30))).with_block_rows(64);
+    let found = pca(&cluster, &far, &options(3)).unwrap();
+    let (scores, again) = (scores_of(&cluster, &found), to_matrix(&cluster, &found.transform(&far).unwrap()));
+    // The mean, of which there is one f64, is off by up to 2^-24; the deviations are about 2^-6.
+    assert!((&scores - &again).amax() < 2f64.powi(-22), "{}", (&scores - &again).amax());
+    let span = |m: &DMatrix<f64>| m.row(0) - m.row(1);
+    assert!((span(&scores) - span(&again)).amax() < 1e-15, "differences of scores do not know the mean");
+}
+
+#[test]
 fn constant_columns_and_constant_matrices_have_no_variance_there() {
     let (cluster, mut x) = (cluster(2), noise(50, 4, 6));
     x.column_mut(1).fill(7.25);
