@@ -135,6 +135,11 @@ fn chains_of_operations_stay_within_their_projection() {
             ("blocks of columns", x.clone().rechunk(5_000, 20)),
             ("every other row", x.select_rows((0..64_000).step_by(2).collect::<Vec<u64>>()).unwrap()),
             ("rows far apart", x.select_rows((1..660).map(|i| 64_000 - 97 * i).collect::<Vec<u64>>()).unwrap()),
+            ("a sum of two", x.add(x.square()).unwrap()),
+            ("a product of two", x.multiply(&x).unwrap()),
+            ("a product with itself as float32", x.multiply(x.astype(DType::F32)).unwrap()),
+            ("less a row", x.subtract(Array::from_slice(1, 50, &factors).unwrap()).unwrap()),
+            ("where it is large", x.greater(0.05).unwrap()),
             ("transposed", x.transpose()),
             ("a transposed chain", x.transpose().square().astype(DType::F32)),
             ("one below the other", Array::vstack(&[x.clone(), x.clone()]).unwrap().with_block_rows(5_500)),
@@ -182,13 +187,19 @@ fn writing_chunks_stays_within_its_projection() {
 #[test]
 fn statistics_stay_within_their_projection() {
     let _alone = alone();
-    let all = [Statistic::Sum, Statistic::Mean, Statistic::Var { ddof: 1 }, Statistic::Nnz];
-    for (kind, x) in [("dense", dense()), ("csr", sparse())] {
+    let moments = [Statistic::Sum, Statistic::Mean, Statistic::Var { ddof: 1 }, Statistic::CountNonzero];
+    let ends = [Statistic::Min, Statistic::ArgMax, Statistic::Nnz];
+    let quantiles = [Statistic::Median, Statistic::Quantile(0.25), Statistic::Quantile(0.75)];
+    // As many values, wide enough for partials to count.
+    let wide = || random::uniform(3_200, 1_000, 3, 200);
+    for (kind, x) in [("dense", dense()), ("csr", sparse()), ("wide", wide())] {
         for over in [Over::Whole, Over::EachColumn] {
-            let asked = all.map(|statistic| (statistic, over));
-            stays_within_its_projection(&format!("{kind}, statistics over {over:?}"), |cluster| {
-                x.reduce_many(cluster, &asked, None)
-            });
+            for statistics in [&moments[..], &ends, &quantiles] {
+                let asked: Vec<_> = statistics.iter().map(|statistic| (*statistic, over)).collect();
+                stays_within_its_projection(&format!("{kind}, {statistics:?} over {over:?}"), |cluster| {
+                    x.reduce_many(cluster, &asked, None)
+                });
+            }
         }
     }
 }

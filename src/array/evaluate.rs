@@ -88,6 +88,11 @@ impl Evaluation<'_> {
                 }
                 self.window(input, &window.transposed())?.to_transposed()
             }
+            Expr::Binary([left, right], op) => {
+                let left_block = self.window(left, &left.side_of(window))?;
+                let right_block = self.window(right, &right.side_of(window))?;
+                op.apply(left_block, right_block, array.kind, (n_rows, n_cols))?
+            }
             Expr::VStack(inputs, cuts) => self.stacked(array, (inputs, cuts), window)?,
             Expr::HStack(inputs, cuts) => self.beside(array, (inputs, cuts), window)?,
             Expr::MatMul(input, product) => {

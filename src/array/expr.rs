@@ -7,6 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::binary::Binary;
 use super::dot::Dot;
 use super::grid::{Cuts, Grid};
 use super::matmul::Product;
@@ -55,6 +56,8 @@ pub(super) enum Expr {
     ToKind(Array),
     /// Rows and columns exchanged.
     Transpose(Array),
+    /// A function of two values.
+    Binary([Array; 2], Binary),
     /// Arrays one below the other, and where each begins.
     VStack(Vec<Array>, Cuts),
     /// Arrays beside each other, and where each begins.
@@ -81,6 +84,7 @@ impl Expr {
             | Expr::MatMul(input, _)
             | Expr::MapBlocks(input, _) => std::slice::from_ref(input),
             Expr::VStack(inputs, _) | Expr::HStack(inputs, _) => inputs,
+            Expr::Binary(inputs, _) => inputs,
             Expr::Dot(dot) => &dot.inputs,
         }
     }
@@ -97,6 +101,7 @@ impl Expr {
             | Expr::MatMul(input, _)
             | Expr::MapBlocks(input, _) => std::slice::from_mut(input),
             Expr::VStack(inputs, _) | Expr::HStack(inputs, _) => inputs,
+            Expr::Binary(inputs, _) => inputs,
             Expr::Dot(dot) => &mut dot.inputs,
         }
     }
@@ -208,6 +213,7 @@ impl Array {
             Expr::ToKind(_) if self.kind == BlockKind::Dense => "to_dense",
             Expr::ToKind(_) => "to_csr",
             Expr::Transpose(_) => "transpose",
+            Expr::Binary(_, op) => op.name(),
             Expr::VStack(..) => "vstack",
             Expr::HStack(..) => "hstack",
             Expr::MatMul(..) => "matmul",

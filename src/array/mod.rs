@@ -6,7 +6,7 @@
 //!     ▼
 //!   one task per block: read rows ─▶ kernel ─▶ kernel ─▶ …    a chain is one task
 //!     │
-//!     ├─ compute, blocks     bring home         ├─ sum, mean, var, nnz, reduce_blocks   join in block order
+//!     ├─ compute, blocks     bring home         ├─ sum … quantile, reduce_blocks        join in block order
 //!     └─ persist             leave as chunks    └─ map_block_results                    one answer per block
 //! ```
 //!
@@ -16,14 +16,17 @@
 //! block order, so that the number of workers changes no bit of a result; and the chunk grid, where it is not given, follows
 //! the data and what is asked of them.
 
+mod binary;
 mod block;
 mod compute;
 mod create;
 mod csr;
 mod dot;
 mod dtype;
+mod elementwise;
 mod evaluate;
 mod expr;
+mod functions;
 mod grid;
 mod kernels;
 mod matmul;
@@ -42,10 +45,12 @@ mod stack;
 mod values;
 mod window;
 
+pub use binary::Binary;
 pub use block::{Block, BlockKind, DenseBlock, StoredBlock};
 pub use compute::BlockIter;
 pub use csr::CsrBlock;
 pub use dtype::{DType, Element};
+pub use elementwise::Operand;
 pub use expr::{BlockInfo, BlockMap};
 pub use grid::{Cuts, Grid};
 pub use kernels::Kernel;
@@ -71,7 +76,7 @@ use expr::Expr;
 /// let cluster = Cluster::builder().allowance("64MiB".parse()?).workers(2).build()?;
 /// let counts = Array::from_rows(&[[1.0, 0.0], [3.0, 4.0], [0.0, 0.0]])?;
 /// let logs = counts.log1p();                       // nothing is computed yet
-/// assert_eq!(logs.nnz(&cluster, Over::EachColumn)?, [2.0, 1.0]);
+/// assert_eq!(logs.count_nonzero(&cluster, Over::EachColumn)?, [2.0, 1.0]);
 /// # Ok::<(), allotment::Error>(())
 /// ```
 #[derive(Clone)]

@@ -3,6 +3,7 @@
 //! It follows `evaluate.rs` line by line: whatever that holds at once is added here. What cannot be known beforehand, such as
 //! the stored values of a selection, is taken at its most.
 
+use super::binary::Binary;
 use super::dot::Dot;
 use super::expr::{BlockMap, Expr};
 use super::grid::{Cuts, Grid};
@@ -130,6 +131,7 @@ impl Array {
                 let scratch = if self.kind == BlockKind::Csr { window.n_rows().saturating_mul(8) } else { 0 };
                 self.beside(window, input, input.nnz, scratch)
             }
+            Expr::Binary(sides, op) => self.need_of_binary(sides, *op, window)?,
             Expr::VStack(inputs, cuts) => self.need_of_stack(inputs, cuts, window)?,
             Expr::HStack(inputs, cuts) => self.need_of_row(inputs, cuts, window)?,
             Expr::MatMul(input, product) => {
@@ -185,6 +187,33 @@ impl Array {
             }
         }
         Ok(need)
+    }
+
+    fn need_of_binary(&self, sides: &[Array; 2], op: Binary, window: &Window) -> Result<Need> {
+        let [left, right] = sides;
+        let (a, b) = (left.need(&left.side_of(window))?, right.need(&right.side_of(window))?);
+        let (both, _) = op.dtypes(left.dtype(), right.dtype());
+        // Both sides as they are; then each as the common dtype, and as dense where the result is.
+        let side = |array: &Array, need: Need| {
+            let part = array.side_of(window);
+            let cast = match self.kind {
+                BlockKind::Dense => DenseBlock::nbytes_of(part.n_rows(), part.n_cols(), both),
+                BlockKind::Csr => {
+                    array.bytes_of(&part, need.nnz).max(CsrBlock::nbytes_of(part.n_rows(), need.nnz, both))
+                }
+            };
+            let is_ready = array.dtype() == both && (array.kind() == self.kind || array.kind() == BlockKind::Dense);
+            if is_ready { 0 } else { cast.saturating_mul(2) }
+        };
+        let nnz = a.nnz.saturating_add(b.nnz).min(window.len());
+        // Where the values of a merged CSR block come from.
+        let merged = left.kind() == BlockKind::Csr && right.kind() == BlockKind::Csr && self.kind == BlockKind::Csr;
+        let places = if merged { nnz.saturating_mul(16) } else { 0 };
+        let scratch = side(left, a).saturating_add(side(right, b)).saturating_add(places);
+        let held = a.held.saturating_add(b.held);
+        let peak = a.peak.max(a.held.saturating_add(b.peak));
+        let inputs = Need { nnz, bytes: held, held, peak, read: a.read.saturating_add(b.read) };
+        Ok(self.beside(window, inputs, nnz, scratch))
     }
 
     fn need_of_map(&self, input: Need, map: &BlockMap, window: &Window) -> Need {

@@ -51,53 +51,9 @@ impl Array {
     }
 
     /// Adds a kernel that any float array takes.
-    fn with_kernel(&self, kernel: Kernel) -> Array {
+    pub(super) fn with_kernel(&self, kernel: Kernel) -> Array {
         let input = self.astype(self.dtype.to_float());
         self.node(input.cols(), input.dtype, input.kind, Expr::Kernel(input, kernel))
-    }
-
-    /// Takes ln(1 + x) of every value.
-    pub fn log1p(&self) -> Array {
-        self.with_kernel(Kernel::Log1p)
-    }
-
-    /// Takes eˣ − 1 of every value.
-    pub fn expm1(&self) -> Array {
-        self.with_kernel(Kernel::Expm1)
-    }
-
-    /// Takes the square root of every value; NaN below zero.
-    pub fn sqrt(&self) -> Array {
-        self.with_kernel(Kernel::Sqrt)
-    }
-
-    /// Takes the magnitude of every value.
-    pub fn abs(&self) -> Array {
-        self.with_kernel(Kernel::Abs)
-    }
-
-    /// Turns the sign of every value.
-    pub fn negate(&self) -> Array {
-        self.with_kernel(Kernel::Negate)
-    }
-
-    /// Squares every value.
-    pub fn square(&self) -> Array {
-        self.with_kernel(Kernel::Square)
-    }
-
-    /// Multiplies every value. In a CSR array zeros stay zero, also where the factor is not finite.
-    pub fn scale(&self, factor: f64) -> Array {
-        self.with_kernel(Kernel::Scale(factor))
-    }
-
-    /// Takes eˣ of every value of a dense array.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Unsupported`] for a CSR array, which it would fill.
-    pub fn exp(&self) -> Result<Array> {
-        self.apply(Kernel::Exp)
     }
 
     /// Adds a number to every value of a dense array.

@@ -59,6 +59,9 @@ enum Step {
     Below,
     Beside,
     Gram,
+    Twice,
+    Times(f64),
+    PlusRow,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -84,6 +87,9 @@ fn step() -> impl Strategy<Value = Step> {
         Just(Step::Below),
         Just(Step::Beside),
         Just(Step::Gram),
+        Just(Step::Twice),
+        (0.5..2.0).prop_map(Step::Times),
+        Just(Step::PlusRow),
     ]
 }
 
@@ -142,6 +148,20 @@ fn apply(step: &Step, naive: &Naive, array: &Array, cluster: &Cluster) -> Result
         Step::Reverse => (Naive::from_fn(rows, cols, |i, j| naive.at(i, cols - 1 - j)), reverse(array)?),
         Step::Persist => (naive.clone(), array.persist(cluster)?),
         Step::BlockRows(n) => (naive.clone(), array.clone().with_block_rows(*n)),
+        Step::Twice => (naive.map(|_, _, v| v + v), array.add(array)?),
+        Step::Times(by) => (naive.map(|_, _, v| v * by), array.multiply(*by)?),
+        Step::PlusRow => {
+            let row = Array::from_slice(1, cols, &factors(cols))?;
+            (naive.map(|_, col, v| v + factor(col)), array.add(&row)?)
+        }
+        step => return rearranged(step, naive, array),
+    })
+}
+
+/// Steps that put rows and columns elsewhere, or several arrays together.
+fn rearranged(step: &Step, naive: &Naive, array: &Array) -> Result<(Naive, Array)> {
+    let (rows, cols) = (naive.rows, naive.cols);
+    Ok(match step {
         Step::Rechunk(n, m) => (naive.clone(), array.clone().rechunk(*n, *m)),
         Step::Turn => (Naive::from_fn(cols, rows, |i, j| naive.at(j, i)), array.transpose()),
         Step::RowList(list) => {
@@ -164,6 +184,7 @@ fn apply(step: &Step, naive: &Naive, array: &Array, cluster: &Cluster) -> Result
             let sum = |i, j| (0..cols).map(|c| naive.at(i, c) * naive.at(j, c)).sum();
             (Naive::from_fn(rows, rows, sum), array.dot(&array.transpose())?)
         }
+        step => unreachable!("{step:?} stands above"),
     })
 }
 
@@ -259,7 +280,7 @@ proptest! {
             }
         };
         for over in [Over::Whole, Over::EachRow, Over::EachColumn] {
-            let asked = [Statistic::Sum, Statistic::Mean, Statistic::Var { ddof }, Statistic::Nnz].map(|s| (s, over));
+            let asked = [Statistic::Sum, Statistic::Mean, Statistic::Var { ddof }, Statistic::CountNonzero].map(|s| (s, over));
             let found = array.reduce_many(&cluster, &asked, None).expect("it fits");
             let groups = groups(over);
             prop_assert!(found.iter().all(|answer| answer.len() == groups.len()));
