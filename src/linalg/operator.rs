@@ -27,7 +27,7 @@ use super::products::Shifted;
 use super::rows::{r_of_rows, r_of_rows_bytes, stacked_r};
 use super::tsqr::columns;
 use super::{part_of, whole_rows};
-use crate::array::{Array, Block, BlockInfo, BlockKind, Working};
+use crate::array::{Array, Block, BlockInfo, BlockKind, Runs, Working};
 use crate::error::{Error, Result};
 use crate::runtime::{Cluster, Progress};
 
@@ -162,17 +162,15 @@ impl Operator {
         look: bool,
         progress: Option<Progress>,
     ) -> Result<Products> {
-        let ((l, p), working) = (v.shape(), self.working(v.nrows(), held));
-        let n_runs = 1usize << self.depth(l);
+        let (l, p) = v.shape();
+        let runs = Runs { name: self.operation, n: 1 << self.depth(l), working: self.working(l, held), progress };
         let (operator, vectors) = (self.clone(), v.clone());
         let found = self.array.reduce_runs(
             cluster,
-            (self.operation, n_runs),
-            working,
+            runs,
             move || Products::none(l, p, look),
             move |sums, block, info| operator.add_block(&vectors, block, info, sums),
             |left, right| Ok(left.combine(right)),
-            progress,
         )?;
         let mut found = found.unwrap_or_else(|| Products::none(l, p, look));
         if self.scale != 1.0 {

@@ -66,9 +66,9 @@ fn centring_loses_nothing_to_means_a_million_times_the_deviations() {
     for array in both_kinds(&a, 32) {
         let found = lanczos(&cluster(2), &array, &centred(4)).unwrap();
         let expected = svd_small(&explicitly_centred(&steps)).unwrap().s;
-        for j in 0..4 {
+        for (found, expected) in found.s.iter().zip(&expected) {
             // The mean itself is rounded to 2^20 ε, against deviations of 2^-5.
-            assert!((found.s[j] / expected[j] - 1.0).abs() < 1e-7, "{} {}", found.s[j], expected[j]);
+            assert!((found / expected - 1.0).abs() < 1e-7, "{found} {expected}");
         }
         assert!(found.residuals.iter().all(|r| *r < 1e-6), "{:?}", found.residuals);
     }
@@ -115,9 +115,7 @@ fn spaces_that_are_full_are_begun_again_until_the_vectors_are_good() {
     let array = Array::from_nalgebra(&a).with_block_rows(100);
     let found = lanczos(&cluster(2), &array, &options(6)).unwrap();
     assert!(found.passes > 25, "the test is to begin again at least once: {} passes", found.passes);
-    for j in 0..6 {
-        assert!((found.s[j] - spectrum[j]).abs() < 1e-13, "{:?}", found.s);
-    }
+    assert!(found.s.iter().zip(&spectrum).all(|(f, e)| (f - e).abs() < 1e-13), "{:?}", found.s);
     assert!(found.residuals.iter().all(|r| *r < 2e-10), "{:?}", found.residuals);
 }
 
