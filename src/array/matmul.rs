@@ -20,12 +20,25 @@ pub(super) struct Product {
     right_t: DMatrix<f64>,
     /// Taken from every row of the result; nothing when empty.
     minus: Vec<f64>,
+    /// Taken from every row of a dense block instead, before it is multiplied; nothing when empty.
+    shift: Vec<f64>,
 }
 
 impl Product {
     /// Turns `right` for use; `minus` is empty or as long as `right` is wide.
     pub(super) fn new(right: &DMatrix<f64>, minus: &[f64]) -> Self {
-        Product { right_t: right.transpose(), minus: minus.to_vec() }
+        Product { right_t: right.transpose(), minus: minus.to_vec(), shift: Vec::new() }
+    }
+
+    /// Turns `right` for use on rows less `mean`, which has one number for each of its rows.
+    ///
+    /// Of a dense block the mean is taken before the product, so that no digit is lost, however large it is. A CSR block
+    /// would be filled by that; there a column with a zero deviates from its mean by at least the mean over √rows, so that
+    /// it can be taken from the product.
+    pub(super) fn centred(right: &DMatrix<f64>, mean: &[f64]) -> Self {
+        let right_t = right.transpose();
+        let minus = (&right_t * nalgebra::DVector::from_column_slice(mean)).as_slice().to_vec();
+        Product { right_t, minus, shift: mean.to_vec() }
     }
 
     /// Takes a block for the right side.
@@ -33,13 +46,13 @@ impl Product {
         let (rows, cols) = block.shape();
         let Values::F64(values) = block.into_dense().values.cast(DType::F64) else { unreachable!("it was cast") };
         // Row-major rows are the columns of the transposed matrix.
-        Product { right_t: DMatrix::from_vec(cols, rows, values.into_vec()), minus: Vec::new() }
+        Product { right_t: DMatrix::from_vec(cols, rows, values.into_vec()), minus: Vec::new(), shift: Vec::new() }
     }
 
     /// Returns the product for some of the result's columns.
     fn narrowed(&self, cols: Range<usize>) -> Product {
         let minus = if self.minus.is_empty() { Vec::new() } else { self.minus[cols.clone()].to_vec() };
-        Product { right_t: self.right_t.rows(cols.start, cols.len()).into_owned(), minus }
+        Product { right_t: self.right_t.rows(cols.start, cols.len()).into_owned(), minus, shift: self.shift.clone() }
     }
 
     /// Returns the columns of the result.
@@ -70,7 +83,8 @@ impl Product {
         let k = self.cols();
         let mut result = vec![0.0; block.rows() * k];
         self.add_to(block, &mut result);
-        if !self.minus.is_empty() {
+        let is_shifted = matches!(block, Block::Dense(_)) && !self.shift.is_empty();
+        if !self.minus.is_empty() && !is_shifted {
             for row in result.chunks_exact_mut(k) {
                 row.iter_mut().zip(&self.minus).for_each(|(value, minus)| *value -= minus);
             }
@@ -94,12 +108,16 @@ impl Product {
         for start in (0..block.rows).step_by(TILE_ROWS) {
             let rows = TILE_ROWS.min(block.rows - start);
             let range = start * cols..(start + rows) * cols;
-            let scratch;
-            let tile: &[f64] = if let Values::F64(values) = &block.values {
-                &values[range]
-            } else {
-                scratch = block.values.slice(range).to_vec::<f64>();
-                &scratch
+            let mut scratch;
+            let tile: &[f64] = match &block.values {
+                Values::F64(values) if self.shift.is_empty() => &values[range],
+                values => {
+                    scratch = values.slice(range).to_vec::<f64>();
+                    for row in scratch.chunks_exact_mut(cols.max(1)) {
+                        row.iter_mut().zip(&self.shift).for_each(|(value, shift)| *value -= shift);
+                    }
+                    &scratch
+                }
             };
             let tile_t = DMatrixView::from_slice(tile, cols, rows);
             let out = &mut result[start * k..(start + rows) * k];

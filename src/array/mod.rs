@@ -60,6 +60,7 @@ pub use select::Columns;
 pub use source::Source;
 pub use values::{Buffer, Values};
 
+pub(crate) use compute::Runs;
 pub(crate) use values::with_values;
 
 use std::fmt;
