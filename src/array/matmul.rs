@@ -41,6 +41,11 @@ impl Product {
         Product { right_t, minus, shift: mean.to_vec() }
     }
 
+    /// Returns the right side turned, what is taken from every row of the result, and what from every row before.
+    pub(super) fn as_written(&self) -> (&DMatrix<f64>, &[f64], &[f64]) {
+        (&self.right_t, &self.minus, &self.shift)
+    }
+
     /// Takes a block for the right side.
     pub(super) fn of_rows(block: Block) -> Self {
         let (rows, cols) = block.shape();
