@@ -33,7 +33,7 @@ const GRAM_LIMIT: f64 = 1e-5;
 const LEAST_CAPACITY: usize = 192;
 
 /// Settings of [`svd_compressed`].
-#[derive(Clone)]
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
 pub struct SvdCompressedOptions {
     /// How many singular triplets, at most the smaller of rows and columns.
     pub k: usize,
@@ -51,6 +51,7 @@ pub struct SvdCompressedOptions {
     /// Whether to give `u`, as an expression that costs nothing until it is computed or saved.
     pub compute_u: bool,
     /// Called as runs of blocks finish. How many passes there will be is not known beforehand, so that both numbers grow.
+    #[serde(skip)]
     pub progress: Option<Progress>,
 }
 

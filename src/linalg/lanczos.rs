@@ -30,7 +30,7 @@ const STEPS_AFTER_WIDENING: usize = 3;
 const LEAST_TOLERANCE: f64 = 1e-13;
 
 /// What [`lanczos`] takes from every row of the matrix before it is factored; nothing is filled by it.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum Centre {
     /// Nothing.
     #[default]
@@ -42,7 +42,7 @@ pub enum Centre {
 }
 
 /// Settings of [`lanczos`].
-#[derive(Clone)]
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
 pub struct LanczosOptions {
     /// How many singular triplets, at most the smaller of rows and columns.
     pub k: usize,
@@ -55,6 +55,7 @@ pub struct LanczosOptions {
     /// What is taken from every row first: the mean, for principal components.
     pub centre: Centre,
     /// Called as runs of blocks finish. How many passes there will be is not known beforehand, so that both numbers grow.
+    #[serde(skip)]
     pub progress: Option<Progress>,
 }
 

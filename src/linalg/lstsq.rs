@@ -24,11 +24,12 @@ use crate::error::{Error, Result};
 use crate::runtime::{Cluster, Progress};
 
 /// Settings of [`lstsq`].
-#[derive(Clone, Default)]
+#[derive(Clone, Default, serde::Serialize, serde::Deserialize)]
 pub struct LstsqOptions {
     /// Singular values of A up to this share of the largest count as zero; `max(shape) ε` where it is not given.
     pub rcond: Option<f64>,
     /// Called as blocks finish; both passes count.
+    #[serde(skip)]
     pub progress: Option<Progress>,
 }
 

@@ -33,6 +33,7 @@ mod svd;
 mod testing;
 mod triplets;
 mod tsqr;
+mod work;
 
 pub use block_qr::BlockWays;
 pub use compressed::{SvdCompressedOptions, svd_compressed};
@@ -48,6 +49,7 @@ pub use pca::{Components, Pca, PcaOptions, PcaSolver, pca, pca_bytes};
 pub use qr::{Qr, QrOptions, qr};
 pub use svd::{Svd, SvdMethod, SvdOptions, svd};
 pub use tsqr::{Tsqr, block_r_bytes, tsqr};
+pub use work::{Answer, Work};
 
 use std::sync::Arc;
 

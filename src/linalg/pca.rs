@@ -31,7 +31,7 @@ use scores::scores;
 use solve::{Found, solve};
 
 /// How the components are found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub enum PcaSolver {
     /// The covariance while it fits the allowance and is moderate: up to 5000 columns, or where a fifth of all components
@@ -67,7 +67,7 @@ impl PcaSolver {
 }
 
 /// How many components to keep.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum Components {
     /// So many, at least 1 and at most the smaller of rows and columns.
     Count(usize),
@@ -99,7 +99,7 @@ impl Components {
 }
 
 /// Settings of [`pca`].
-#[derive(Clone)]
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
 pub struct PcaOptions {
     /// How many components, as a number or as a share of the variance.
     pub components: Components,
@@ -110,6 +110,7 @@ pub struct PcaOptions {
     /// Of the random start of the iterative solvers: the same seed gives the same bits.
     pub seed: u64,
     /// Called as blocks finish; all passes count.
+    #[serde(skip)]
     pub progress: Option<Progress>,
 }
 

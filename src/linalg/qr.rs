@@ -29,9 +29,10 @@ use crate::error::{Error, Result};
 use crate::runtime::{Cluster, Progress, TaskContext, task_context};
 
 /// Settings of [`qr`].
-#[derive(Clone, Default)]
+#[derive(Clone, Default, serde::Serialize, serde::Deserialize)]
 pub struct QrOptions {
     /// Called as blocks finish; both passes count.
+    #[serde(skip)]
     pub progress: Option<Progress>,
 }
 

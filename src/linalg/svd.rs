@@ -25,11 +25,12 @@ use crate::error::{Error, Result};
 use crate::runtime::{Cluster, Progress};
 
 /// Settings of [`svd`].
-#[derive(Clone, Default)]
+#[derive(Clone, Default, serde::Serialize, serde::Deserialize)]
 pub struct SvdOptions {
     /// Whether to give `u`, as an expression that costs nothing until it is computed or saved.
     pub compute_u: bool,
     /// Called as blocks finish; both passes count.
+    #[serde(skip)]
     pub progress: Option<Progress>,
 }
 
