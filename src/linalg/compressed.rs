@@ -76,7 +76,7 @@ impl Default for SvdCompressedOptions {
 ///
 /// The singular values are below the true ones by about `tolerance` of them, or less; on a spectrum that falls quickly, by
 /// far less. Vectors converge later than values: `residuals` tell how good each triplet is, as measured by a pass over the
-/// data. For better vectors lower the `tolerance` (squared residuals follow it), or take [`lanczos`](super::lanczos), which
+/// data. For better vectors lower the `tolerance` (squared residuals follow it), or take [`lanczos`](super::lanczos()), which
 /// iterates until residuals are small. The same input on the same chunk grid gives the same bits on any number of workers.
 ///
 /// Vectors as long as the matrix is wide are held in memory, 192 of them or three blocks of `k + n_oversamples`, whichever
