@@ -4,9 +4,11 @@
 //! tree. What is left to factor is as wide as the matrix but no taller, fits in memory, and is done on one lane.
 //!
 //! ```text
-//!   svd ──▶ tsqr ──▶ products ──▶ dense (one thread)
-//!   pca ──▶ moments ──▶ products
+//!   svd, lstsq ──▶ tsqr ┐
+//!            qr ────────┴▶ block_qr ──▶ products ──▶ dense (one thread)
+//!   eigh_gram ──▶ gram ──▶ products
 //!   svd_compressed, lanczos ──▶ krylov ──▶ operator ──▶ products
+//!   pca ──▶ moments (covariance), block_qr (tsqr), lanczos, compressed
 //! ```
 //!
 //! Always true: sums are in f64 and in an order that the number of workers does not change; every result carries

@@ -1,6 +1,6 @@
 //! PCA of known spectra, every layout, and bad input.
 
-use allotment::array::{Array, BlockKind, DType};
+use allotment::array::{Array, BlockKind, BlockMap, CsrBlock, DType};
 use allotment::linalg::{Components, Pca, PcaOptions, PcaSolver, pca};
 use allotment::{Cluster, Error};
 use nalgebra::DMatrix;
@@ -259,6 +259,34 @@ fn auto_takes_the_covariance_while_it_is_moderate_and_lanczos_beyond() {
     assert_eq!(solver(40, 3), PcaSolver::CovarianceEigh);
     // 3000² numbers are 69 MiB.
     assert_eq!(solver(3000, 3), PcaSolver::Lanczos);
+}
+
+/// Rows of ten kinds, of which each has values in 200 columns of its own: 40 in a row, 60,000 columns in all.
+fn kinds_of_rows(rows: u64) -> Array {
+    let scatter = BlockMap::new("scatter", 60_000, DType::F32, BlockKind::Csr, |block, info| {
+        let (rows, drawn) = block.shape();
+        let place = |i: usize, j: usize| {
+            let row = info.row_offset as usize + i;
+            let kind = (2.0 * (row % 55) as f64).sqrt() as usize;
+            ((kind * 200 + j * 5 + row * 7919 % 5) * 27) as u32
+        };
+        let indices: Vec<u32> = (0..rows * drawn).map(|at| place(at / drawn, at % drawn)).collect();
+        let indptr: Vec<u64> = (0..=rows).map(|row| (row * drawn) as u64).collect();
+        Ok(CsrBlock::new(rows, 60_000, indptr, indices, block.to_vec::<f32>())?.into())
+    });
+    allotment::array::random::uniform(rows, 40, 3, 250).map_blocks(scatter.with_bytes_per_row(40 * 24)).unwrap()
+}
+
+#[test]
+fn sixty_thousand_sparse_columns_are_done_within_the_allowance() {
+    let (cluster, x) = (cluster(2), kinds_of_rows(2000));
+    let found = pca(&cluster, &x, &options(4)).unwrap();
+    assert_eq!((found.solver, found.components.shape()), (PcaSolver::Lanczos, (4, 60_000)));
+    // The tolerance is 1e-10 of the first variance, which is within ten times of the fourth.
+    assert!(found.residuals.iter().all(|residual| *residual < 1e-8), "{:?}", found.residuals);
+    let after = cluster.snapshot();
+    let allowances = 2 * cluster.allowance();
+    assert!(after.peak_reserved_bytes <= allowances && after.lone == 0, "{} {}", after.peak_reserved_bytes, after.lone);
 }
 
 #[test]
