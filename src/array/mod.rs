@@ -33,6 +33,7 @@ pub mod random;
 mod reduce;
 mod select;
 mod source;
+mod sparse_row;
 mod values;
 
 pub use block::{Block, BlockKind, DenseBlock, StoredBlock};
@@ -48,6 +49,7 @@ pub use select::Columns;
 pub use source::Source;
 pub use values::{Buffer, Values};
 
+pub(crate) use sparse_row::SparseRow;
 pub(crate) use values::with_values;
 
 use std::fmt;
