@@ -333,15 +333,15 @@ pub enum Error {
     },
     /// An iteration ended without an answer.
     #[error(
-        "{operation} did not converge after {iterations} iterations: residual {residual:e}, asked for {tolerance:e}"
+        "{operation} did not converge after {iterations} iterations{}", reached(.residual, *.tolerance)
     )]
     NoConvergence {
         /// The algorithm.
         operation: &'static str,
         /// Iterations done.
         iterations: usize,
-        /// The residual reached.
-        residual: f64,
+        /// The residual reached, where it is known.
+        residual: Option<f64>,
         /// The residual asked for.
         tolerance: f64,
     },
@@ -382,6 +382,13 @@ impl Error {
     pub fn is_cancelled(&self) -> bool {
         matches!(self, Error::Cancelled { .. })
     }
+}
+
+fn reached(residual: &Option<f64>, tolerance: f64) -> String {
+    let say = |residual| {
+        format!(": residual {residual:e}, asked for {tolerance:e}; allow more iterations or a larger tolerance")
+    };
+    residual.map(say).unwrap_or_default()
 }
 
 fn at_item(item: &Option<u64>) -> String {

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use allotment::array::{Array, Block, BlockKind, BlockMap, DType, Over, Statistic, random};
-use allotment::linalg::{PcaOptions, SvdOptions, pca, svd, tsqr};
+use allotment::linalg::{PcaOptions, PcaSolver, QrOptions, SvdOptions, eigh_gram, pca, qr, svd, tsqr};
 use allotment::{ByteSize, Cluster, Result};
 use nalgebra::DMatrix;
 
@@ -178,8 +178,15 @@ fn factorisations_stay_within_their_projection() {
     let wide = || random::uniform(6_400, 400, 5, 400);
     for (kind, x) in [("dense", dense()), ("csr", sparse()), ("blocks as tall as wide", wide())] {
         stays_within_its_projection(&format!("{kind}, tsqr"), |cluster| tsqr(cluster, &x, None));
+        stays_within_its_projection(&format!("{kind}, qr"), |cluster| qr(cluster, &x, &QrOptions::default()));
         stays_within_its_projection(&format!("{kind}, svd"), |cluster| svd(cluster, &x, &SvdOptions::default()));
-        let options = PcaOptions { components: 20, ..Default::default() };
-        stays_within_its_projection(&format!("{kind}, pca"), |cluster| pca(cluster, &x, &options));
+        let options = PcaOptions { components: 20.into(), ..Default::default() };
+        for solver in [PcaSolver::CovarianceEigh, PcaSolver::Tsqr] {
+            let options = PcaOptions { solver, ..options.clone() };
+            stays_within_its_projection(&format!("{kind}, pca by {}", solver.name()), |cluster| {
+                pca(cluster, &x, &options)
+            });
+        }
+        stays_within_its_projection(&format!("{kind}, eigh_gram"), |cluster| eigh_gram(cluster, &x, 9, None));
     }
 }

@@ -133,6 +133,35 @@ impl Array {
         cluster.reduce_blocks(&blocks, run, combine)
     }
 
+    /// Like [`reduce_blocks`](Self::reduce_blocks) for partials so large that few may wait: the blocks are dealt into at
+    /// most `n_runs` runs, a task adds the blocks of a run to one partial, one after another, and the runs' partials are
+    /// joined in the fixed tree. Progress counts runs.
+    pub(crate) fn reduce_runs<P: Send + 'static>(
+        &self,
+        cluster: &Cluster,
+        (name, n_runs): (&str, usize),
+        working: Working,
+        empty: impl Fn() -> P + Send + Sync + 'static,
+        add: impl Fn(&mut P, &Block, BlockInfo) -> Result<()> + Send + Sync + 'static,
+        combine: impl Fn(P, P) -> Result<P> + Send + Sync + 'static,
+        progress: Option<Progress>,
+    ) -> Result<Option<P>> {
+        let (blocks, run) = self.run(cluster, name.into(), working, progress, |block, info, _| Ok((block, info)))?;
+        let (n_blocks, n_runs) = (blocks.n, n_runs.min(blocks.n));
+        let runs = Blocks { n: n_runs, ..blocks };
+        let one_run = move |index: usize, context: &TaskContext| {
+            let mut partial = empty();
+            for block in index * n_blocks / n_runs..(index + 1) * n_blocks / n_runs {
+                context.check()?;
+                let (block, info) = run(block, context)?;
+                add(&mut partial, &block, info)?;
+                block.check()?;
+            }
+            Ok(partial)
+        };
+        cluster.reduce_blocks(&runs, one_run, combine)
+    }
+
     /// Plans a run, and makes the function that a task calls with its block's number.
     fn run<T>(
         &self,

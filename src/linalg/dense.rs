@@ -21,6 +21,7 @@ use nalgebra::DMatrix;
 
 use crate::error::{Error, Result};
 
+pub(crate) use factors::qr_of;
 pub use factors::{Eigh, SmallSvd, eigh, eigh_bytes, qr_bytes, qr_r, qr_thin, svd_bytes, svd_small};
 
 /// Adds `rowsᵀ · rows` to the upper triangle of `acc`; below the diagonal `acc` keeps what it holds.
@@ -221,7 +222,7 @@ fn reflect_block(v: &DMatrix<f64>, t: &DMatrix<f64>, transposed: bool, c: &mut D
 fn did_not_converge(operation: &'static str, n: usize) -> Error {
     // The library's own limit; it does not tell the residual that was reached.
     let iterations = n.saturating_mul(n).saturating_mul(32);
-    Error::NoConvergence { operation, iterations, residual: f64::NAN, tolerance: f64::EPSILON }
+    Error::NoConvergence { operation, iterations, residual: None, tolerance: f64::EPSILON }
 }
 
 fn as_faer(a: &DMatrix<f64>) -> MatRef<'_, f64> {

@@ -6,29 +6,46 @@
 //! ```text
 //!   svd ──▶ tsqr ──▶ products ──▶ dense (one thread)
 //!   pca ──▶ moments ──▶ products
+//!   svd_compressed, lanczos ──▶ krylov ──▶ operator ──▶ products
 //! ```
 //!
 //! Always true: sums are in f64 and in an order that the number of workers does not change; every result carries
 //! residuals from a pass over the data, so that it can be seen to be right; and in every component the entry of largest
 //! magnitude is positive.
 
+mod block_qr;
+mod compressed;
 mod dense;
+mod gram;
+mod incremental;
+mod krylov;
+mod lanczos;
 mod moments;
+mod operator;
 mod pca;
 mod products;
+mod qr;
+mod rows;
 mod signs;
 mod svd;
 #[cfg(test)]
 mod testing;
+mod triplets;
 mod tsqr;
 
+pub use block_qr::BlockWays;
+pub use compressed::{SvdCompressedOptions, svd_compressed};
 pub use dense::{
     Eigh, SmallSvd, add_transposed_times, eigh, eigh_bytes, gemm, gram_upper, qr_bytes, qr_r, qr_thin,
     rows_times_components, svd_bytes, svd_small,
 };
-pub use pca::{Pca, PcaOptions, PcaSolver, pca, pca_bytes};
-pub use svd::{Svd, SvdOptions, svd};
-pub use tsqr::{block_r_bytes, tsqr};
+pub use gram::{GramEigh, eigh_gram, gram};
+pub use incremental::{IncrementalPca, incremental_pca_bytes};
+pub use lanczos::{Centre, Lanczos, LanczosOptions, lanczos};
+pub use pca::{Components, Pca, PcaOptions, PcaSolver, pca, pca_bytes};
+pub use qr::{Qr, QrOptions, qr};
+pub use svd::{Svd, SvdMethod, SvdOptions, svd};
+pub use tsqr::{Tsqr, block_r_bytes, tsqr};
 
 use std::sync::Arc;
 

@@ -9,9 +9,11 @@ use std::sync::Arc;
 
 use nalgebra::DMatrix;
 
+use super::block_qr::BlockWays;
 use super::dense::{self, SmallSvd, svd_bytes, svd_small};
 use super::products::{Shifted, tile_bytes, tile_rows};
-use super::tsqr::{columns, tsqr};
+use super::qr::off_identity;
+use super::tsqr::{Tsqr, columns, r_of};
 use super::{on_lane, part_of, signs};
 use crate::array::{Array, Block, Working};
 use crate::error::{Error, Result};
@@ -26,13 +28,25 @@ pub struct SvdOptions {
     pub progress: Option<Progress>,
 }
 
+/// How an SVD was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SvdMethod {
+    /// Through R of the matrix, or of its transpose where that is the tall one; so many blocks were factored in which way.
+    Tsqr(BlockWays),
+    /// From a random sketch: the first few triplets.
+    Compressed,
+}
+
 /// A thin SVD `A = U Σ Vᵀ`, and the figures that show it to be right.
 #[derive(Clone, Debug)]
 pub struct Svd {
     /// Singular values, largest first.
     pub s: Vec<f64>,
-    /// Right singular vectors, as rows; in each the entry of largest magnitude is positive.
-    pub vt: DMatrix<f64>,
+    /// Right singular vectors, as rows: `s.len()` × columns. In each the entry of largest magnitude is positive.
+    ///
+    /// Of a tall matrix it is small and there already; [`vt_matrix`](Self::vt_matrix) brings it home.
+    pub vt: Array,
     /// Left singular vectors, as columns, if asked for. Columns beyond the rank are zero.
     pub u: Option<Array>,
     /// How many singular values are above rounding: greater than `max(shape) ε s[0]`.
@@ -45,6 +59,8 @@ pub struct Svd {
     pub orthogonality: f64,
     /// Rows and columns of the matrix.
     pub shape: (u64, u64),
+    /// How it was found.
+    pub method: SvdMethod,
 }
 
 /// Returns the thin SVD of a matrix that has at least as many rows as columns.
@@ -70,7 +86,7 @@ pub fn svd(cluster: &Cluster, a: &Array, options: &SvdOptions) -> Result<Svd> {
     if shape.0 < shape.1 {
         return Err(wider_than_tall(shape));
     }
-    let r = tsqr(cluster, a, part_of(&options.progress, 0, 2))?;
+    let Tsqr { r, ways } = r_of(cluster, a, "svd", part_of(&options.progress, 0, 2))?;
     let bytes = svd_bytes(n, n) + (n * n * 8) as u64;
     let SmallSvd { s, mut vt, .. } = on_lane(cluster, "svd of R", bytes, move || svd_small(&r))?;
     signs::fix_rows(&mut vt);
@@ -79,7 +95,18 @@ pub fn svd(cluster: &Cluster, a: &Array, options: &SvdOptions) -> Result<Svd> {
     let sums = pass_over_u(cluster, a, scaled.clone(), part_of(&options.progress, 1, 2))?;
     let u = options.compute_u.then(|| left_vectors(a, &scaled, rank)).transpose()?;
     let residuals = residuals(&sums, &vt, &s, rank);
-    Ok(Svd { residuals, orthogonality: sums.orthogonality(rank), s, vt, u, rank, shape })
+    let (vt, method) = (Array::from_nalgebra(&vt), SvdMethod::Tsqr(ways));
+    Ok(Svd { residuals, orthogonality: off_identity(&sums.ut_u, rank), s, vt, u, rank, shape, method })
+}
+
+impl Svd {
+    /// Returns the right singular vectors, as rows, in memory.
+    ///
+    /// # Errors
+    /// Those of [`Array::compute`].
+    pub fn vt_matrix(&self, cluster: &Cluster) -> Result<DMatrix<f64>> {
+        Ok(self.vt.compute(cluster)?.to_nalgebra())
+    }
 }
 
 /// What the second pass sums.
@@ -109,11 +136,6 @@ impl Sums {
         self.ut_a += other.ut_a;
         self.ut_u += other.ut_u;
         self
-    }
-
-    fn orthogonality(&self, rank: usize) -> f64 {
-        let off = |i: usize, j: usize| (self.ut_u[(i, j)] - if i == j { 1.0 } else { 0.0 }).abs();
-        (0..rank).flat_map(|j| (0..=j).map(move |i| (i, j))).map(|(i, j)| off(i, j)).fold(0.0, f64::max)
     }
 }
 

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use allotment::array::DType;
-use allotment::io::npy::{self, NpyWriter};
+use allotment::io::npy;
 use allotment::linalg::{self, Pca, PcaOptions};
 use serde::Serialize;
 
@@ -16,6 +15,7 @@ use crate::pca_plot;
 use crate::plot::with_commas;
 use crate::session::{Cost, Session};
 use crate::staging::{Staging, check_place};
+use crate::svd::save_array;
 
 /// As many as scanpy and Seurat take by default.
 const DEFAULT_COMPONENTS: u64 = 50;
@@ -51,7 +51,8 @@ pub(crate) fn run(args: &PcaArgs, shared: &Shared, interrupt: &Arc<Interrupt>) -
     };
     let staging = args.out.as_ref().map(|dir| Staging::open(dir, interrupt)).transpose()?;
 
-    let options = PcaOptions { components, progress: session.progress("pca"), ..PcaOptions::default() };
+    let options =
+        PcaOptions { components: components.into(), progress: session.progress("pca"), ..PcaOptions::default() };
     let pca = linalg::pca(&session.cluster, &input.x, &options).map_err(|e| session.fail(e))?;
 
     let mut written = Vec::new();
@@ -97,16 +98,7 @@ fn n_components(args: &PcaArgs, input: &Input, session: &Session) -> Outcome<usi
 }
 
 fn save(pca: &Pca, mut staging: Staging, session: &Session) -> Outcome<Vec<String>> {
-    let fail = |error| session.fail(error);
-    let (rows, cols) = pca.scores.shape();
-    let mut scores = NpyWriter::create(staging.place("scores.npy"), DType::F64, rows, cols)?;
-    for block in pca.scores.blocks(&session.cluster).map_err(fail)? {
-        let block = block.map_err(fail)?;
-        scores.write(&block)?;
-        block.check().map_err(fail)?;
-        session.interrupt.check()?;
-    }
-    scores.finish()?;
+    save_array(&pca.scores, staging.place("scores.npy"), session)?;
     let (k, n_vars) = pca.components.shape();
     // nalgebra stores columns, .npy rows: the transpose's columns are the rows.
     npy::save_matrix(staging.place("components.npy"), k, n_vars, pca.components.transpose().as_slice())?;

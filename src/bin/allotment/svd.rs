@@ -71,23 +71,26 @@ fn matrix(args: &SvdArgs) -> Outcome<(Array, PathBuf)> {
 }
 
 fn save(svd: &Svd, mut staging: Staging, session: &Session) -> Outcome<Vec<String>> {
-    let fail = |error| session.fail(error);
     if let Some(u) = &svd.u {
-        let (rows, cols) = u.shape();
-        let mut writer = NpyWriter::create(staging.place("u.npy"), DType::F64, rows, cols)?;
-        for block in u.blocks(&session.cluster).map_err(fail)? {
-            let block = block.map_err(fail)?;
-            writer.write(&block)?;
-            block.check().map_err(fail)?;
-            session.interrupt.check()?;
-        }
-        writer.finish()?;
+        save_array(u, staging.place("u.npy"), session)?;
     }
     npy::save_vector(staging.place("s.npy"), &svd.s)?;
-    let (rows, cols) = svd.vt.shape();
-    // nalgebra stores columns, .npy rows: the transpose's columns are the rows.
-    npy::save_matrix(staging.place("vt.npy"), rows, cols, svd.vt.transpose().as_slice())?;
+    save_array(&svd.vt, staging.place("vt.npy"), session)?;
     Ok(staging.finish()?.iter().map(|path| path.display().to_string()).collect())
+}
+
+/// Writes a matrix a block at a time.
+pub(crate) fn save_array(x: &Array, path: PathBuf, session: &Session) -> Outcome<()> {
+    let fail = |error| session.fail(error);
+    let (rows, cols) = x.shape();
+    let mut writer = NpyWriter::create(path, DType::F64, rows, cols)?;
+    for block in x.blocks(&session.cluster).map_err(fail)? {
+        let block = block.map_err(fail)?;
+        writer.write(&block)?;
+        block.check().map_err(fail)?;
+        session.interrupt.check()?;
+    }
+    Ok(writer.finish()?)
 }
 
 impl Report for SvdReport {
