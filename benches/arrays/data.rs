@@ -1,7 +1,7 @@
 //! The matrices of the figures: numbers that look random and are the same in every run.
 
-use allotment::Result;
 use allotment::array::{Array, CsrBlock};
+use allotment::{Cluster, Result};
 
 /// Compressed rows, as plain vectors.
 pub(crate) struct Csr {
@@ -29,11 +29,11 @@ impl Csr {
         csr
     }
 
-    /// Makes an array of one block.
-    pub(crate) fn array(&self) -> Result<Array> {
+    /// Makes an array of blocks of so many rows, which lie in chunks: mapped where they are read, and not copied.
+    pub(crate) fn array(&self, cluster: &Cluster, block_rows: usize) -> Result<Array> {
         let (indptr, indices, values) = (self.indptr.clone(), self.indices.clone(), self.values.clone());
         let block = CsrBlock::new(self.rows, self.cols, indptr, indices, values)?;
-        Ok(Array::from_block(block).with_block_rows(self.rows as u64))
+        Array::from_block(block).with_block_rows(block_rows as u64).persist(cluster)
     }
 }
 

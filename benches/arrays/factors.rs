@@ -19,7 +19,7 @@ pub(crate) fn run(bench: &mut Bench) -> Result<()> {
     let Some(rival) = &bench.rival else { return Ok(()) };
     let values = dense(ROWS * COLS);
     rival.give_dense("a", COLS, &values);
-    let array = Array::from_slice(ROWS, COLS, &values)?.with_block_rows(BLOCK as u64);
+    let array = Array::from_slice(ROWS, COLS, &values)?.with_block_rows(BLOCK as u64).persist(&bench.cluster)?;
     let (mut found, mut theirs) = (Vec::new(), Vec::new());
     let ours = || {
         seconds(|| {

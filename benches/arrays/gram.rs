@@ -30,7 +30,7 @@ pub(crate) fn run(bench: &mut Bench) -> Result<()> {
 
 fn sparse(bench: &Bench, percent: u32, full: &[f64]) -> Result<()> {
     let csr = Csr::random(ROWS, COLS, f64::from(percent) / 100.0);
-    let array = csr.array()?;
+    let array = csr.array(&bench.cluster, csr.rows)?;
     let ours = || {
         seconds(|| {
             black_box(gram(&bench.cluster, &array, None).expect("it fits"));

@@ -13,8 +13,8 @@ use crate::{Bench, ROUNDS, cluster, millis};
 /// Prints the rows of this file.
 pub(crate) fn run(bench: &Bench) -> Result<()> {
     let two = cluster(2)?;
-    let csr = Csr::random(40_000, 2_000, 0.05).array()?.with_block_rows(2_500);
-    let tall = Array::from_slice(200_000, 100, &dense(200_000 * 100))?.with_block_rows(10_000);
+    let csr = Csr::random(40_000, 2_000, 0.05).array(&two, 2_500)?;
+    let tall = Array::from_slice(200_000, 100, &dense(200_000 * 100))?.with_block_rows(10_000).persist(&two)?;
     let statistics = |cluster: &Cluster| {
         let asked = [(Statistic::Var { ddof: 1 }, Over::EachColumn)];
         black_box(csr.reduce_many(cluster, &asked, None).expect("it fits"));

@@ -14,7 +14,7 @@ pub(crate) fn run(bench: &mut Bench) -> Result<()> {
     let Some(rival) = &bench.rival else { return Ok(()) };
     for percent in [5, 20] {
         let csr = Csr::random(20_000, 2_000, f64::from(percent) / 100.0);
-        let array = csr.array()?;
+        let array = csr.array(&bench.cluster, csr.rows)?;
         rival.give_csr("x", &csr);
         for k in [16, 50, 100] {
             let right = dense(csr.cols * k);

@@ -19,7 +19,7 @@ const ASKED: [(Statistic, Over); 2] =
 pub(crate) fn run(bench: &Bench) -> Result<()> {
     for density in [0.05, 0.2] {
         let csr = Csr::random(20_000, 2_000, density);
-        let array = csr.array()?;
+        let array = csr.array(&bench.cluster, csr.rows)?;
         let ours = || {
             seconds(|| {
                 black_box(array.reduce_many(&bench.cluster, &ASKED, None).expect("it fits"));
