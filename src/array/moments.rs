@@ -4,7 +4,6 @@
 //! millions of additions costs no digit. A variance is taken in two passes over the block that is in memory, about the
 //! block's own mean, with the usual correction; shares join by Chan's formula (Chan, Golub and LeVeque 1983). Zeros that
 //! a CSR block leaves out count as values. A NaN makes everything NaN that it is part of, as in NumPy.
-//!
 //! Columns of a CSR block are as fast as a plain loop: runs of entries are added up plainly, each run's sums are carried
 //! in two `f64`, and the squares are taken in the same pass about zero, which is where the left-out values lie. Only
 //! columns whose squares are mostly their mean's (few have no zeros) need the second pass.
@@ -290,7 +289,7 @@ fn finish_squares(moments: &mut Moments) -> Vec<usize> {
 fn square_about_means<T: Element>(indices: &[u32], values: &[T], columns: &[usize], moments: &mut Moments) {
     let (n, cols) = (moments.n, moments.sums.len());
     let means: Vec<f64> = moments.sums.iter().map(|sum| sum.value() / n as f64).collect();
-    // Squares and rest of each column; the other columns' are taken too and left.
+    // The other columns' are taken too, and left.
     let (mut about, mut stored) = (vec![[0.0; 2]; cols], vec![0u64; cols]);
     for (&col, value) in indices.iter().zip(values) {
         let col = col as usize;
@@ -362,8 +361,7 @@ mod tests {
     #[test]
     fn full_columns_of_a_csr_block_keep_their_digits_beside_sparse_ones() {
         // Column 0 is sparse, column 1 full with a mean 2^27 times its deviation, column 2 constant, column 3 empty.
-        let rows = 1000;
-        let rest = |i: usize| (i * i % 17) as f64;
+        let (rows, rest) = (1000, |i: usize| (i * i % 17) as f64);
         let row = |i: usize| [if i % 5 == 0 { rest(i) } else { 0.0 }, 2f64.powi(30) + rest(i), 0.1, 0.0];
         let dense = DenseBlock::new(rows, 4, (0..rows).flat_map(row).collect::<Vec<f64>>()).expect("4 values a row");
         let found = Moments::of_columns(&Block::from(dense.to_csr().expect("four columns")), ALL);
