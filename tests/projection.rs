@@ -10,8 +10,11 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
-use allotment::array::{Array, Block, BlockKind, BlockMap, DType, Over, Statistic, random};
-use allotment::linalg::{PcaOptions, PcaSolver, QrOptions, SvdOptions, eigh_gram, pca, qr, svd, tsqr};
+use allotment::array::{Array, Block, BlockKind, BlockMap, CsrBlock, DType, Over, Statistic, random};
+use allotment::linalg::{
+    Centre, IncrementalPca, LanczosOptions, LstsqOptions, PcaOptions, PcaSolver, QrOptions, SvdCompressedOptions,
+    SvdOptions, eigh_gram, lanczos, lstsq, pca, qr, svd, svd_compressed, tsqr,
+};
 use allotment::{ByteSize, Cluster, Result};
 use nalgebra::DMatrix;
 
@@ -130,6 +133,30 @@ fn chains_of_operations_stay_within_their_projection() {
             ("a product", x.matmul(&DMatrix::from_element(50, 7, 0.5)).unwrap()),
             ("a product of float32", x.astype(DType::F32).matmul(&DMatrix::from_element(50, 60, 0.5)).unwrap()),
             ("other blocks", x.clone().with_block_rows(3_333)),
+            ("blocks of columns", x.clone().rechunk(5_000, 20)),
+            ("every other row", x.select_rows((0..64_000).step_by(2).collect::<Vec<u64>>()).unwrap()),
+            ("rows far apart", x.select_rows((1..660).map(|i| 64_000 - 97 * i).collect::<Vec<u64>>()).unwrap()),
+            ("a sum of two", x.add(x.square()).unwrap()),
+            ("a product of two", x.multiply(&x).unwrap()),
+            ("a product with itself as float32", x.multiply(x.astype(DType::F32)).unwrap()),
+            ("less a row", x.subtract(Array::from_slice(1, 50, &factors).unwrap()).unwrap()),
+            ("where it is large", x.greater(0.05).unwrap()),
+            ("transposed", x.transpose()),
+            ("a transposed chain", x.transpose().square().astype(DType::F32)),
+            ("one below the other", Array::vstack(&[x.clone(), x.clone()]).unwrap().with_block_rows(5_500)),
+            ("beside each other", Array::hstack(&[x.clone(), x.clone()]).unwrap()),
+            ("a product of arrays", x.dot(&random::uniform(50, 9, 1, None)).unwrap()),
+            (
+                "a product with a transposed array",
+                x.select_rows(0..300)
+                    .unwrap()
+                    .dot(&x.transpose())
+                    .unwrap()
+                    .rechunk(300, 800)
+                    .select_columns(0..1600)
+                    .unwrap(),
+            ),
+            ("a transposed product", x.transpose().dot(&x).unwrap()),
         ];
         for (name, chain) in chains {
             // A chunk that is only mapped reserves nothing and needs nothing.
@@ -161,13 +188,19 @@ fn writing_chunks_stays_within_its_projection() {
 #[test]
 fn statistics_stay_within_their_projection() {
     let _alone = alone();
-    let all = [Statistic::Sum, Statistic::Mean, Statistic::Var { ddof: 1 }, Statistic::Nnz];
-    for (kind, x) in [("dense", dense()), ("csr", sparse())] {
+    let moments = [Statistic::Sum, Statistic::Mean, Statistic::Var { ddof: 1 }, Statistic::CountNonzero];
+    let ends = [Statistic::Min, Statistic::ArgMax, Statistic::Nnz];
+    let quantiles = [Statistic::Median, Statistic::Quantile(0.25), Statistic::Quantile(0.75)];
+    // As many values, wide enough for partials to count.
+    let wide = || random::uniform(3_200, 1_000, 3, 200);
+    for (kind, x) in [("dense", dense()), ("csr", sparse()), ("wide", wide())] {
         for over in [Over::Whole, Over::EachColumn] {
-            let asked = all.map(|statistic| (statistic, over));
-            stays_within_its_projection(&format!("{kind}, statistics over {over:?}"), |cluster| {
-                x.reduce_many(cluster, &asked, None)
-            });
+            for statistics in [&moments[..], &ends, &quantiles] {
+                let asked: Vec<_> = statistics.iter().map(|statistic| (*statistic, over)).collect();
+                stays_within_its_projection(&format!("{kind}, {statistics:?} over {over:?}"), |cluster| {
+                    x.reduce_many(cluster, &asked, None)
+                });
+            }
         }
     }
 }
@@ -180,13 +213,56 @@ fn factorisations_stay_within_their_projection() {
         stays_within_its_projection(&format!("{kind}, tsqr"), |cluster| tsqr(cluster, &x, None));
         stays_within_its_projection(&format!("{kind}, qr"), |cluster| qr(cluster, &x, &QrOptions::default()));
         stays_within_its_projection(&format!("{kind}, svd"), |cluster| svd(cluster, &x, &SvdOptions::default()));
+        stays_within_its_projection(&format!("{kind}, eigh_gram"), |cluster| eigh_gram(cluster, &x, 9, None));
+        let b = random::normal(x.rows(), 3, 9, 500);
+        let solve = |cluster: &Cluster| lstsq(cluster, &x, &b, &LstsqOptions::default());
+        stays_within_its_projection(&format!("{kind}, lstsq"), solve);
+        stays_within_its_projection(&format!("{kind}, incremental pca"), |cluster| {
+            let mut pca = IncrementalPca::new(10)?;
+            pca.fit_blocks(cluster, &x).map(|()| pca)
+        });
+        let transposed = x.transpose();
+        stays_within_its_projection(&format!("{kind}, svd of the transpose"), |cluster| {
+            svd(cluster, &transposed, &SvdOptions::default())
+        });
+    }
+}
+
+#[test]
+fn principal_components_and_iterations_stay_within_their_projection() {
+    let _alone = alone();
+    let wide = || random::uniform(6_400, 400, 5, 400);
+    for (kind, x) in [("dense", dense()), ("csr", sparse()), ("blocks as tall as wide", wide())] {
         let options = PcaOptions { components: 20.into(), ..Default::default() };
-        for solver in [PcaSolver::CovarianceEigh, PcaSolver::Tsqr] {
+        for solver in [PcaSolver::CovarianceEigh, PcaSolver::Tsqr, PcaSolver::Lanczos, PcaSolver::Randomized] {
             let options = PcaOptions { solver, ..options.clone() };
             stays_within_its_projection(&format!("{kind}, pca by {}", solver.name()), |cluster| {
                 pca(cluster, &x, &options)
             });
         }
-        stays_within_its_projection(&format!("{kind}, eigh_gram"), |cluster| eigh_gram(cluster, &x, 9, None));
+        let options = SvdCompressedOptions { k: 5, ..Default::default() };
+        stays_within_its_projection(&format!("{kind}, svd_compressed"), |cluster| {
+            svd_compressed(cluster, &x, &options)
+        });
+        let options = LanczosOptions { k: 5, tolerance: 1e-3, centre: Centre::Mean, ..Default::default() };
+        stays_within_its_projection(&format!("{kind}, lanczos"), |cluster| lanczos(cluster, &x, &options));
     }
+}
+
+#[test]
+fn lanczos_on_many_columns_stays_within_its_projection() {
+    let _alone = alone();
+    let maker = Cluster::builder().allowance(ByteSize(128 << 20)).workers(1).build().unwrap();
+    // Some 20 of 20,000 values a row, at places that the row's number gives; 20 blocks.
+    let scatter = BlockMap::new("scatter", 20_000, DType::F32, BlockKind::Csr, |block, info| {
+        let (rows, drawn) = block.shape();
+        let place = |i: usize, j: usize| (j * 1000 + (info.row_offset as usize + i) * 7919 % 1000) as u32;
+        let indices: Vec<u32> = (0..rows * drawn).map(|at| place(at / drawn, at % drawn)).collect();
+        let indptr: Vec<u64> = (0..=rows).map(|row| (row * drawn) as u64).collect();
+        Ok(CsrBlock::new(rows, 20_000, indptr, indices, block.to_vec::<f32>())?.into())
+    });
+    let x = random::uniform(2_000, 20, 3, 100).map_blocks(scatter.with_bytes_per_row(20 * 20)).unwrap();
+    let x = x.persist(&maker).unwrap();
+    let options = LanczosOptions { k: 20, tolerance: 1e-2, centre: Centre::Mean, ..Default::default() };
+    stays_within_its_projection("20,000 columns, lanczos", |cluster| lanczos(cluster, &x, &options));
 }

@@ -6,12 +6,26 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::expr::{Expr, to_usize, with_block};
-use super::grid::Cuts;
+use super::evaluate::with_block;
+use super::expr::{Expr, to_usize};
+use super::grid::Grid;
+use super::window::Window;
 use super::{Array, Block, BlockInfo, Plan, Working};
 use crate::bytes::ByteSize;
 use crate::error::{Error, Result};
 use crate::runtime::{Blocks, Cluster, Future, Progress, Task, TaskContext, task_context};
+
+/// How [`Array::reduce_runs`] deals the blocks.
+pub(crate) struct Runs {
+    /// The tasks' name.
+    pub(crate) name: &'static str,
+    /// How many runs, at most; a run is one task.
+    pub(crate) n: usize,
+    /// What a task holds besides the block in hand.
+    pub(crate) working: Working,
+    /// Called as runs finish.
+    pub(crate) progress: Option<Progress>,
+}
 
 impl Array {
     /// Computes the whole array and brings it home as one block.
@@ -21,22 +35,32 @@ impl Array {
     /// [`Error::TooBig`] before any work when a block does not fit a worker, [`Error::OutOfMemory`] when the result does not
     /// fit this process; those of the blocks: the first in row order.
     pub fn compute(&self, cluster: &Cluster) -> Result<Block> {
-        let blocks = self.map_block_results(cluster, "compute", 0, |block, _, _| Ok(block), None)?;
-        self.joined(blocks)
+        let (grid, blocks) =
+            self.map_blocks_on_grid(cluster, "compute", Working::default(), |block, _, _| Ok(block), None)?;
+        self.joined(&grid, blocks)
     }
 
-    /// Appends blocks to each other, giving each back as soon as it is copied.
-    fn joined(&self, mut blocks: Vec<Block>) -> Result<Block> {
+    /// Puts the blocks of a grid together, giving each band of them back as soon as it is copied.
+    fn joined(&self, grid: &Grid, mut blocks: Vec<Block>) -> Result<Block> {
         // One block that is no chunk's is the result as it is.
         match blocks.pop() {
             Some(block) if blocks.is_empty() && block.mapping().is_none() => return Ok(block),
             last => blocks.extend(last),
         }
         let mut whole = Block::empty(to_usize(self.cols())?, self.dtype(), self.kind());
-        whole.try_reserve(blocks.iter().map(Block::rows).sum(), blocks.iter().map(|b| b.values().len()).sum())?;
-        for block in blocks {
-            whole.append_rows(&block, 0..block.rows())?;
-            block.check()?;
+        whole.try_reserve(to_usize(self.rows())?, blocks.iter().map(|b| b.values().len()).sum())?;
+        let mut blocks = blocks.into_iter();
+        while let Some(first) = blocks.next() {
+            let others = grid.cols.n_runs().saturating_sub(1);
+            if others == 0 {
+                whole.append_rows(&first, 0..first.rows())?;
+                first.check()?;
+                continue;
+            }
+            let band: Vec<Block> = std::iter::once(first).chain(blocks.by_ref().take(others)).collect();
+            let rows = band[0].rows();
+            whole.append_rows(&Block::beside(&band, rows)?, 0..rows)?;
+            band.iter().try_for_each(Block::check)?;
         }
         Ok(whole)
     }
@@ -59,13 +83,14 @@ impl Array {
     /// Those of [`persist`](Self::persist).
     pub fn persist_with(&self, cluster: &Cluster, progress: Option<Progress>) -> Result<Array> {
         let store = |block: Block, _: BlockInfo, context: &TaskContext| block.store(&context.store()?);
-        let chunks = self.map_block_results(cluster, "persist", 0, store, progress)?;
-        let cuts = Cuts::of_lengths(chunks.iter().map(|chunk| chunk.shape().0 as u64))?;
-        let expr = Expr::Chunks(chunks, cuts.clone());
-        Ok(Array { cuts: Some(cuts), ..Array::new(self.shape(), self.dtype(), self.kind(), expr) })
+        let (grid, chunks) = self.map_blocks_on_grid(cluster, "persist", Working::default(), store, progress)?;
+        let (row_cuts, col_cuts) = (Some(grid.rows.clone()), Some(grid.cols.clone()));
+        let expr = Expr::Chunks(chunks, grid);
+        Ok(Array { row_cuts, col_cuts, ..Array::new(self.shape(), self.dtype(), self.kind(), expr) })
     }
 
-    /// Computes the blocks one after another, in row order, a bounded number ahead of who takes them.
+    /// Computes the blocks one after another, row by row of the grid, a bounded number ahead of who takes
+    /// them.
     ///
     /// A block may be mapped from a chunk: [`Block::check`] it after the last read.
     ///
@@ -91,8 +116,22 @@ impl Array {
         map: impl Fn(Block, BlockInfo, &TaskContext) -> Result<T> + Send + Sync + 'static,
         progress: Option<Progress>,
     ) -> Result<Vec<T>> {
-        let (blocks, run) = self.run(cluster, name.into(), working.into(), progress, map)?;
-        cluster.map_blocks(&blocks, run)
+        Ok(self.map_blocks_on_grid(cluster, name, working.into(), map, progress)?.1)
+    }
+
+    /// Does the same, and returns the grid that the plan chose.
+    fn map_blocks_on_grid<T: Send + 'static>(
+        &self,
+        cluster: &Cluster,
+        name: impl Into<Arc<str>>,
+        working: Working,
+        map: impl Fn(Block, BlockInfo, &TaskContext) -> Result<T> + Send + Sync + 'static,
+        progress: Option<Progress>,
+    ) -> Result<(Grid, Vec<T>)> {
+        let name = name.into();
+        let plan = self.plan_for(cluster, &name, working)?;
+        let (grid, (blocks, run)) = (plan.grid.clone(), self.run(plan, name, working, progress, map));
+        Ok((grid, cluster.map_blocks(&blocks, run)?))
     }
 
     /// Computes every block, hands it to `map` on its worker, and joins the partials by `combine` in a fixed tree over
@@ -129,26 +168,25 @@ impl Array {
         progress: Option<Progress>,
     ) -> Result<Option<P>> {
         let map = move |block: Block, info: BlockInfo, context: &TaskContext| map(&block, info, context);
-        let (blocks, run) = self.run(cluster, name.into(), partial_bytes.into(), progress, map)?;
+        let (name, working) = (name.into(), partial_bytes.into());
+        let (blocks, run) = self.run(self.plan_for(cluster, &name, working)?, name, working, progress, map);
         cluster.reduce_blocks(&blocks, run, combine)
     }
 
-    /// Like [`reduce_blocks`](Self::reduce_blocks) for partials so large that few may wait: the blocks are dealt into at
-    /// most `n_runs` runs, a task adds the blocks of a run to one partial, one after another, and the runs' partials are
-    /// joined in the fixed tree. Progress counts runs.
+    /// Like [`reduce_blocks`](Self::reduce_blocks) for partials so large that few may wait: a task adds the blocks of a run to
+    /// one partial, one after another, and the runs' partials are joined in the fixed tree.
     pub(crate) fn reduce_runs<P: Send + 'static>(
         &self,
         cluster: &Cluster,
-        (name, n_runs): (&str, usize),
-        working: Working,
+        runs: Runs,
         empty: impl Fn() -> P + Send + Sync + 'static,
         add: impl Fn(&mut P, &Block, BlockInfo) -> Result<()> + Send + Sync + 'static,
         combine: impl Fn(P, P) -> Result<P> + Send + Sync + 'static,
-        progress: Option<Progress>,
     ) -> Result<Option<P>> {
-        let (blocks, run) = self.run(cluster, name.into(), working, progress, |block, info, _| Ok((block, info)))?;
-        let (n_blocks, n_runs) = (blocks.n, n_runs.min(blocks.n));
-        let runs = Blocks { n: n_runs, ..blocks };
+        let Runs { name, n, working, progress } = runs;
+        let plan = self.plan_for(cluster, name, working)?;
+        let (blocks, run) = self.run(plan, name.into(), working, progress, |block, info, _| Ok((block, info)));
+        let (n_blocks, n_runs) = (blocks.n, n.min(blocks.n));
         let one_run = move |index: usize, context: &TaskContext| {
             let mut partial = empty();
             for block in index * n_blocks / n_runs..(index + 1) * n_blocks / n_runs {
@@ -159,27 +197,25 @@ impl Array {
             }
             Ok(partial)
         };
-        cluster.reduce_blocks(&runs, one_run, combine)
+        cluster.reduce_blocks(&Blocks { n: n_runs, ..blocks }, one_run, combine)
     }
 
-    /// Plans a run, and makes the function that a task calls with its block's number.
+    /// Makes the run that a plan describes, and the function that a task calls with its block's number.
     fn run<T>(
         &self,
-        cluster: &Cluster,
+        plan: Plan,
         name: Arc<str>,
         working: Working,
         progress: Option<Progress>,
         map: impl Fn(Block, BlockInfo, &TaskContext) -> Result<T> + Send + Sync + 'static,
-    ) -> Result<(Blocks, impl Fn(usize, &TaskContext) -> Result<T> + Send + Sync + 'static)> {
-        let plan = self.plan_for(cluster, &name, working)?;
+    ) -> (Blocks, impl Fn(usize, &TaskContext) -> Result<T> + Send + Sync + 'static) {
         let (n, projected_bytes, kept_bytes) = (plan.tasks, plan.projected_bytes, working.kept);
-        let blocks = Blocks { name, n, projected_bytes, kept_bytes, progress };
-        let array = self.clone();
+        let (blocks, array) = (Blocks { name, n, projected_bytes, kept_bytes, progress }, self.clone());
         let run = move |index: usize, context: &TaskContext| {
-            let rows = plan.grid.rows.run(index);
-            with_block(&array, index, rows, context, |block, info| map(block, info, context))
+            let window = Window::of_block(&plan.grid, index);
+            with_block(&array, index, &window, context, |block, info| map(block, info, context))
         };
-        Ok((blocks, run))
+        (blocks, run)
     }
 }
 
@@ -217,11 +253,11 @@ impl BlockIter {
 
     fn start(&self, index: usize) -> Result<Future<Result<Block>>> {
         let task = Task::named("blocks").projected(ByteSize(self.plan.projected_bytes)).retries(RETRIES);
-        let (array, rows) = (self.array.clone(), self.plan.grid.rows.run(index));
+        let (array, window) = (self.array.clone(), Window::of_block(&self.plan.grid, index));
         self.cluster.submit_task(task, move || {
             let outside = || Error::ClusterDown { cause: "a block ran outside of a task".into() };
             let context = task_context().ok_or_else(outside)?;
-            with_block(&array, index, rows.clone(), &context, |block, _| Ok(block))
+            with_block(&array, index, &window, &context, |block, _| Ok(block))
         })
     }
 }
@@ -316,7 +352,7 @@ mod tests {
                 told.fetch_add(1, Ordering::Relaxed);
             });
             let stored = random::uniform(8, 1, 5, 1).persist_with(&cluster, Some(progress)).expect("small");
-            assert_eq!(stored.cuts().map(Cuts::n_runs), Some(8));
+            assert_eq!(stored.row_cuts().map(super::super::Cuts::n_runs), Some(8));
             assert_eq!(heard.load(Ordering::Relaxed), 8);
         }
     }

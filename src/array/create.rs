@@ -8,7 +8,7 @@ use nalgebra::DMatrix;
 use sprs::{CsMatI, SpIndex};
 
 use super::expr::Expr;
-use super::grid::Cuts;
+use super::grid::{Cuts, Grid};
 use super::{Array, Block, BlockKind, CsrBlock, DType, DenseBlock, Element, Source, StoredBlock, csr};
 use crate::error::{Error, Result};
 
@@ -53,7 +53,7 @@ impl Array {
             whole.append_rows(&block, 0..block.rows())?;
             lengths.push(block.rows() as u64);
         }
-        Ok(Array { cuts: Some(Cuts::of_lengths(lengths)?), ..Array::from_block(whole) })
+        Ok(Array { row_cuts: Some(Cuts::of_lengths(lengths)?), ..Array::from_block(whole) })
     }
 
     /// Takes a matrix whose blocks of rows lie in chunks, in row order; they become its chunk grid.
@@ -77,8 +77,8 @@ impl Array {
         }
         let cuts = Cuts::of_lengths(blocks.iter().map(|block| block.shape().0 as u64))?;
         let rows = blocks.iter().map(|block| block.shape().0 as u64).sum();
-        let expr = Expr::Chunks(blocks, cuts.clone());
-        Ok(Array { cuts: Some(cuts), ..Array::new((rows, cols), first.dtype(), first.kind(), expr) })
+        let expr = Expr::Chunks(blocks, Grid::of_rows(cuts.clone(), cols));
+        Ok(Array { row_cuts: Some(cuts), ..Array::new((rows, cols), first.dtype(), first.kind(), expr) })
     }
 
     /// Copies rows of one length. No rows have no columns.

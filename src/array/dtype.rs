@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 /// assert_eq!(DType::F32.to_string(), "float32");
 /// # Ok::<(), allotment::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub enum DType {
     /// Truth values, one byte each, 0 or 1.
     Bool,
@@ -92,6 +92,44 @@ impl DType {
     /// Returns whether values are `f32` or `f64`.
     pub fn is_float(self) -> bool {
         matches!(self, DType::F32 | DType::F64)
+    }
+
+    /// Returns the smallest dtype that holds values of both, by NumPy's rules for arrays: `int64` and `uint64` meet in
+    /// `float64`, and so does an integer of 32 bits or more with `float32`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use allotment::array::DType;
+    /// assert_eq!(DType::U8.promoted(DType::I8), DType::I16);
+    /// assert_eq!(DType::I16.promoted(DType::F32), DType::F32);
+    /// assert_eq!(DType::I32.promoted(DType::F32), DType::F64);
+    /// ```
+    pub fn promoted(self, other: DType) -> DType {
+        use DType::{Bool, F32, F64, I8, I16, I32, I64, U8, U16, U32, U64};
+        let signed =
+            |bytes: usize| [I8, I16, I32, I64].into_iter().find(|dtype| dtype.size_of() >= bytes).unwrap_or(F64);
+        let is_signed = |dtype: DType| matches!(dtype, I8 | I16 | I32 | I64);
+        match (self, other) {
+            (a, b) if a == b => a,
+            (Bool, dtype) | (dtype, Bool) => dtype,
+            (a, b) if a.is_float() || b.is_float() => a.to_float().max(b.to_float()),
+            (a, b) if is_signed(a) == is_signed(b) => {
+                if a.size_of() >= b.size_of() {
+                    a
+                } else {
+                    b
+                }
+            }
+            // A signed type must be twice as wide as the unsigned one that it is to hold.
+            (a, b) => {
+                let (signed_one, unsigned) = if is_signed(a) { (a, b) } else { (b, a) };
+                match unsigned {
+                    U8 | U16 | U32 => signed(signed_one.size_of().max(2 * unsigned.size_of())),
+                    U64 | Bool | I8 | I16 | I32 | I64 | F32 | F64 => F64,
+                }
+            }
+        }
     }
 
     /// Returns the float that elementwise kernels compute in: floats stay, types of at most 16 bits become `f32`, which
@@ -230,6 +268,30 @@ mod tests {
     fn an_unknown_name_is_refused_with_the_names_that_exist() {
         let error = "object".parse::<DType>().expect_err("no such dtype");
         assert!(error.to_string().contains("float32"), "{error}");
+    }
+
+    #[test]
+    fn two_dtypes_meet_where_numpy_says() {
+        // The rows of `numpy.result_type` for each pair, in the order of `ALL`: NumPy 2.4.
+        let table = [
+            "b1 u1 u2 u4 u8 i1 i2 i4 i8 f4 f8",
+            "u1 u1 u2 u4 u8 i2 i2 i4 i8 f4 f8",
+            "u2 u2 u2 u4 u8 i4 i4 i4 i8 f4 f8",
+            "u4 u4 u4 u4 u8 i8 i8 i8 i8 f8 f8",
+            "u8 u8 u8 u8 u8 f8 f8 f8 f8 f8 f8",
+            "i1 i2 i4 i8 f8 i1 i2 i4 i8 f4 f8",
+            "i2 i2 i4 i8 f8 i2 i2 i4 i8 f4 f8",
+            "i4 i4 i4 i8 f8 i4 i4 i4 i8 f8 f8",
+            "i8 i8 i8 i8 f8 i8 i8 i8 i8 f8 f8",
+            "f4 f4 f4 f8 f8 f4 f4 f8 f8 f4 f8",
+            "f8 f8 f8 f8 f8 f8 f8 f8 f8 f8 f8",
+        ];
+        for (left, row) in DType::ALL.into_iter().zip(table) {
+            for (right, expected) in DType::ALL.into_iter().zip(row.split(' ')) {
+                let found = left.promoted(right);
+                assert_eq!(format!("{}{}", &found.name()[..1], found.size_of()), expected, "{left} and {right}");
+            }
+        }
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! How a shape is cut into chunks: along each axis, evenly or at given places.
 //!
-//! A [`Grid`] has block rows and block columns. Every array of today has one block column, so that block `i` is run `i`
-//! of the rows; what needs more will add it here and in the expressions that make it.
+//! A [`Grid`] has block rows and block columns. Most arrays have one block column, so that block `i` is run `i` of the rows.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -42,6 +41,11 @@ impl Cuts {
             places.push(next.ok_or_else(refuse)?);
         }
         Ok(Cuts::At(places.into()))
+    }
+
+    /// Leaves an axis in one run, also one of no length.
+    pub fn whole(len: u64) -> Self {
+        Cuts::At([0, len].into())
     }
 
     /// Returns the axis' length.
@@ -125,7 +129,7 @@ pub struct Grid {
 impl Grid {
     /// Cuts the rows only.
     pub fn of_rows(rows: Cuts, cols: u64) -> Self {
-        Grid { rows, cols: Cuts::At([0, cols].into()) }
+        Grid { rows, cols: Cuts::whole(cols) }
     }
 
     /// Returns rows and columns of the whole.

@@ -11,7 +11,7 @@ use super::values::Values;
 use crate::error::{Error, Result};
 
 /// A function on blocks, known by name: the part of a plan that another process could run.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub enum Kernel {
     /// ln(1 + x).
@@ -32,6 +32,34 @@ pub enum Kernel {
     Scale(f64),
     /// x plus a number.
     Add(f64),
+    /// ln x.
+    Ln,
+    /// The logarithm to base 2.
+    Log2,
+    /// The logarithm to base 10.
+    Log10,
+    /// sin x.
+    Sin,
+    /// cos x.
+    Cos,
+    /// tan x.
+    Tan,
+    /// The hyperbolic tangent.
+    Tanh,
+    /// The largest whole number not above x.
+    Floor,
+    /// The smallest whole number not below x.
+    Ceil,
+    /// The nearest whole number; of two the even one, as in NumPy.
+    Round,
+    /// −1, 0 or 1; NaN for NaN.
+    Sign,
+    /// 1 / x.
+    Reciprocal,
+    /// x to a power.
+    Power(f64),
+    /// x, but not below the first number nor above the second; NaN stays.
+    Clip(f64, f64),
     /// Each row times its own number.
     ScaleRows(Arc<[f64]>),
     /// Each column times its own number.
@@ -85,6 +113,20 @@ impl Kernel {
             Kernel::Square => "square",
             Kernel::Scale(_) => "scale",
             Kernel::Add(_) => "add",
+            Kernel::Ln => "ln",
+            Kernel::Log2 => "log2",
+            Kernel::Log10 => "log10",
+            Kernel::Sin => "sin",
+            Kernel::Cos => "cos",
+            Kernel::Tan => "tan",
+            Kernel::Tanh => "tanh",
+            Kernel::Floor => "floor",
+            Kernel::Ceil => "ceil",
+            Kernel::Round => "round",
+            Kernel::Sign => "sign",
+            Kernel::Reciprocal => "reciprocal",
+            Kernel::Power(_) => "power",
+            Kernel::Clip(..) => "clip",
             Kernel::ScaleRows(_) => "scale_rows",
             Kernel::ScaleCols(_) => "scale_cols",
             Kernel::NormalizeRows(_) => "normalize_rows",
@@ -93,7 +135,18 @@ impl Kernel {
 
     /// Returns whether zeros stay zero, so that a CSR block need not be filled.
     pub fn keeps_zeros(&self) -> bool {
-        !matches!(self, Kernel::Exp | Kernel::Add(_))
+        match self {
+            Kernel::Exp | Kernel::Cos | Kernel::Ln | Kernel::Log2 | Kernel::Log10 | Kernel::Reciprocal => false,
+            Kernel::Add(term) => *term == 0.0,
+            Kernel::Power(power) => *power > 0.0,
+            Kernel::Clip(least, most) => *least <= 0.0 && *most >= 0.0,
+            _ => true,
+        }
+    }
+
+    /// Returns whether a value depends on others of its row.
+    pub(super) fn needs_whole_rows(&self) -> bool {
+        matches!(self, Kernel::NormalizeRows(_))
     }
 
     /// Returns the anonymous bytes that applying it to a block of so many rows takes besides the block.
@@ -105,13 +158,13 @@ impl Kernel {
         }
     }
 
-    /// Changes a block whose first row is row `row_offset` of the array.
+    /// Changes a block whose first value stands in this row and column of the array.
     ///
     /// # Errors
     ///
     /// [`Error::BadArgument`] when the values are not floats, [`Error::ShapeMismatch`] when the factors are too few.
     #[expect(clippy::useless_conversion, reason = "one of the two float types is f64 already")]
-    pub fn apply(&self, block: &mut Block, row_offset: u64) -> Result<()> {
+    pub fn apply(&self, block: &mut Block, (row_offset, col_offset): (u64, u64)) -> Result<()> {
         let values = block.values_mut();
         match self {
             Kernel::Log1p => each!(values, v => v.ln_1p()),
@@ -123,13 +176,35 @@ impl Kernel {
             Kernel::Square => each!(values, v => *v * *v),
             Kernel::Scale(factor) => each!(values, v => (f64::from(*v) * factor) as _),
             Kernel::Add(term) => each!(values, v => (f64::from(*v) + term) as _),
+            Kernel::Ln => each!(values, v => v.ln()),
+            Kernel::Log2 => each!(values, v => v.log2()),
+            Kernel::Log10 => each!(values, v => v.log10()),
+            Kernel::Sin => each!(values, v => v.sin()),
+            Kernel::Cos => each!(values, v => v.cos()),
+            Kernel::Tan => each!(values, v => v.tan()),
+            Kernel::Tanh => each!(values, v => v.tanh()),
+            Kernel::Floor => each!(values, v => v.floor()),
+            Kernel::Ceil => each!(values, v => v.ceil()),
+            Kernel::Round => each!(values, v => v.round_ties_even()),
+            // Not `signum`, which gives zero a sign of one.
+            Kernel::Sign => each!(values, v => if *v == 0.0 { *v } else { v.signum() }),
+            Kernel::Reciprocal => each!(values, v => v.recip()),
+            Kernel::Power(power) => each!(values, v => f64::from(*v).powf(*power) as _),
+            // Not `clamp`, which panics when the bounds are reversed.
+            Kernel::Clip(least, most) => {
+                each!(values, v => if v.is_nan() { *v } else { f64::from(*v).max(*least).min(*most) as _ })
+            }
             Kernel::ScaleRows(factors) => {
                 let rows = row_offset as usize..row_offset as usize + block.rows();
                 let found = (row_offset + block.rows() as u64, factors.len() as u64);
                 let factors = factors.get(rows).ok_or_else(|| too_few("scale_rows", found))?;
                 scale_rows(block, factors)?;
             }
-            Kernel::ScaleCols(factors) => scale_cols(block, factors)?,
+            Kernel::ScaleCols(factors) => {
+                let cols = col_offset as usize..col_offset as usize + block.cols();
+                let found = (col_offset + block.cols() as u64, factors.len() as u64);
+                scale_cols(block, factors.get(cols).ok_or_else(|| too_few("scale_cols", found))?)?;
+            }
             Kernel::NormalizeRows(target) => {
                 let factors: Vec<f64> = row_sums(block)?.iter().map(|sum| normalising_factor(*sum, *target)).collect();
                 scale_rows(block, &factors)?;
@@ -185,9 +260,6 @@ fn scale_rows(block: &mut Block, factors: &[f64]) -> Result<()> {
 #[expect(clippy::useless_conversion, reason = "one of the two float types is f64 already")]
 fn scale_cols(block: &mut Block, factors: &[f64]) -> Result<()> {
     let cols = block.cols();
-    if factors.len() != cols {
-        return Err(too_few("scale_cols", (cols as u64, factors.len() as u64)));
-    }
     // No columns, no values: and chunks of zero length do not exist.
     if cols == 0 {
         return Ok(());
@@ -219,14 +291,28 @@ mod tests {
         }
         let dense = DenseBlock::new(2, 3, values).expect("six values");
         let mut block = if csr { dense.to_csr().expect("three columns").into() } else { Block::from(dense) };
-        kernel.apply(&mut block, row_offset).expect("floats");
+        kernel.apply(&mut block, (row_offset, 0)).expect("floats");
         block.to_vec()
     }
 
     #[test]
     fn each_kernel_is_its_formula_in_both_kinds_and_both_floats() {
         type Formula = fn(f64) -> f64;
-        let cases: [(Kernel, Formula); 9] = [
+        let cases: [(Kernel, Formula); 23] = [
+            (Kernel::Ln, f64::ln),
+            (Kernel::Log2, f64::log2),
+            (Kernel::Log10, f64::log10),
+            (Kernel::Sin, f64::sin),
+            (Kernel::Cos, f64::cos),
+            (Kernel::Tan, f64::tan),
+            (Kernel::Tanh, f64::tanh),
+            (Kernel::Floor, f64::floor),
+            (Kernel::Ceil, f64::ceil),
+            (Kernel::Round, f64::round_ties_even),
+            (Kernel::Sign, |x| if x == 0.0 { 0.0 } else { x.signum() }),
+            (Kernel::Reciprocal, |x| 1.0 / x),
+            (Kernel::Power(2.5), |x| x.powf(2.5)),
+            (Kernel::Clip(-1.0, 2.0), |x| x.clamp(-1.0, 2.0)),
             (Kernel::Log1p, |x| x.ln_1p()),
             (Kernel::Expm1, |x| x.exp_m1()),
             (Kernel::Exp, f64::exp),
@@ -247,7 +333,7 @@ mod tests {
                     let tolerance = if single { 2.0 * f64::from(f32::EPSILON) } else { 2.0 * f64::EPSILON };
                     let expected = formula(value);
                     assert!(
-                        (found - expected).abs() <= tolerance * expected.abs(),
+                        found == expected || (found - expected).abs() <= tolerance * expected.abs(),
                         "{} {found} {expected}",
                         kernel.name()
                     );
@@ -276,10 +362,10 @@ mod tests {
     #[test]
     fn too_few_factors_and_integers_are_refused() {
         let mut block = Block::from(DenseBlock::new(1, 2, vec![1.0, 2.0]).expect("two values"));
-        assert!(Kernel::ScaleRows([1.0].into()).apply(&mut block, 1).is_err());
-        assert!(Kernel::ScaleCols([1.0].into()).apply(&mut block, 0).is_err());
+        assert!(Kernel::ScaleRows([1.0].into()).apply(&mut block, (1, 0)).is_err());
+        assert!(Kernel::ScaleCols([1.0].into()).apply(&mut block, (0, 0)).is_err());
         let mut counts = Block::from(CsrBlock::new(1, 1, vec![0, 1], vec![0], vec![1u8]).expect("sound"));
-        let error = Kernel::Log1p.apply(&mut counts, 0).expect_err("integers");
+        let error = Kernel::Log1p.apply(&mut counts, (0, 0)).expect_err("integers");
         assert!(error.to_string().contains("uint8"), "{error}");
     }
 }

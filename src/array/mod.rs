@@ -6,40 +6,52 @@
 //!     ▼
 //!   one task per block: read rows ─▶ kernel ─▶ kernel ─▶ …    a chain is one task
 //!     │
-//!     ├─ compute, blocks     bring home         ├─ sum, mean, var, nnz, reduce_blocks   join in block order
+//!     ├─ compute, blocks     bring home         ├─ sum … quantile, reduce_blocks        join in block order
 //!     └─ persist             leave as chunks    └─ map_block_results                    one answer per block
 //! ```
 //!
 //! An [`Array`] is a description. Operations add a node to its expression and cost nothing; work starts when something is
 //! asked of it, and then each block goes through the whole chain in one task, whose bytes are projected beforehand.
-//! Blocks are runs of whole rows, dense or CSR. Reductions join in block order, so that the number of workers changes
-//! no bit of a result; and the chunk grid depends on the data and the allowance, never on the number of workers.
+//! Blocks are dense or CSR, and hold runs of whole rows unless a grid with block columns is asked for. Reductions join in
+//! block order, so that the number of workers changes no bit of a result; and the chunk grid, where it is not given, follows
+//! the data and what is asked of them.
 
+mod binary;
 mod block;
 mod compute;
 mod create;
 mod csr;
+mod dot;
 mod dtype;
+mod elementwise;
+mod evaluate;
 mod expr;
+mod functions;
 mod grid;
 mod kernels;
 mod matmul;
 mod moments;
+mod need;
 mod ops;
 #[cfg(test)]
 mod oracle;
 mod plan;
 pub mod random;
 mod reduce;
+mod rows;
 mod select;
 mod source;
 mod sparse_row;
+mod stack;
 mod values;
+mod window;
 
+pub use binary::Binary;
 pub use block::{Block, BlockKind, DenseBlock, StoredBlock};
 pub use compute::BlockIter;
 pub use csr::CsrBlock;
 pub use dtype::{DType, Element};
+pub use elementwise::Operand;
 pub use expr::{BlockInfo, BlockMap};
 pub use grid::{Cuts, Grid};
 pub use kernels::Kernel;
@@ -49,6 +61,7 @@ pub use select::Columns;
 pub use source::Source;
 pub use values::{Buffer, Values};
 
+pub(crate) use compute::Runs;
 pub(crate) use sparse_row::SparseRow;
 pub(crate) use values::with_values;
 
@@ -66,7 +79,7 @@ use expr::Expr;
 /// let cluster = Cluster::builder().allowance("64MiB".parse()?).workers(2).build()?;
 /// let counts = Array::from_rows(&[[1.0, 0.0], [3.0, 4.0], [0.0, 0.0]])?;
 /// let logs = counts.log1p();                       // nothing is computed yet
-/// assert_eq!(logs.nnz(&cluster, Over::EachColumn)?, [2.0, 1.0]);
+/// assert_eq!(logs.count_nonzero(&cluster, Over::EachColumn)?, [2.0, 1.0]);
 /// # Ok::<(), allotment::Error>(())
 /// ```
 #[derive(Clone)]
@@ -76,7 +89,9 @@ pub struct Array {
     dtype: DType,
     kind: BlockKind,
     /// How the rows are cut, where that is not left to the plan.
-    cuts: Option<Cuts>,
+    row_cuts: Option<Cuts>,
+    /// How the columns are cut, where that is not left to the plan.
+    col_cuts: Option<Cuts>,
     expr: Arc<Expr>,
 }
 
@@ -85,13 +100,14 @@ impl fmt::Debug for Array {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Array");
         shown.field("shape", &self.shape).field("dtype", &self.dtype).field("kind", &self.kind);
-        shown.field("cuts", &self.cuts).field("operation", &self.operation()).finish()
+        shown.field("row_cuts", &self.row_cuts).field("col_cuts", &self.col_cuts);
+        shown.field("operation", &self.operation()).finish()
     }
 }
 
 impl Array {
     fn new(shape: (u64, u64), dtype: DType, kind: BlockKind, expr: Expr) -> Self {
-        Array { shape, dtype, kind, cuts: None, expr: Arc::new(expr) }
+        Array { shape, dtype, kind, row_cuts: None, col_cuts: None, expr: Arc::new(expr) }
     }
 
     /// Returns rows and columns.
@@ -120,19 +136,51 @@ impl Array {
     }
 
     /// Returns how the rows are cut, where that is not left to the plan.
-    pub fn cuts(&self) -> Option<&Cuts> {
-        self.cuts.as_ref()
+    pub fn row_cuts(&self) -> Option<&Cuts> {
+        self.row_cuts.as_ref()
     }
 
-    /// Cuts the same values into blocks of so many rows (at least 1), instead of as many as fit.
+    /// Returns how the columns are cut, where that is not left to the plan.
+    pub fn col_cuts(&self) -> Option<&Cuts> {
+        self.col_cuts.as_ref()
+    }
+
+    /// Cuts the same values into blocks of so many whole rows (at least 1), instead of as many as fit.
     pub fn with_block_rows(mut self, rows: u64) -> Self {
-        self.cuts = Some(Cuts::even(self.shape.0, rows));
+        self.row_cuts = Some(Cuts::even(self.shape.0, rows));
+        self.whole_rows()
+    }
+
+    /// Puts the same values on another chunk grid: blocks of so many rows and columns (at least 1 each).
+    ///
+    /// Nothing is moved: a block is computed from what lies under it. Of a file, which is read by rows, a block reads
+    /// its rows whole and keeps its columns, once for each block column: [`persist`](Self::persist) in between if that costs too much.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use allotment::{Cluster, array::random};
+    /// let cluster = Cluster::builder().allowance("64MiB".parse()?).workers(2).build()?;
+    /// let array = random::uniform(1000, 600, 7, None).rechunk(250, 200);
+    /// let blocks = array.blocks(&cluster)?.collect::<allotment::Result<Vec<_>>>()?;
+    /// assert_eq!((blocks.len(), blocks[0].shape()), (12, (250, 200)));
+    /// # Ok::<(), allotment::Error>(())
+    /// ```
+    pub fn rechunk(mut self, rows: u64, cols: u64) -> Self {
+        self.row_cuts = Some(Cuts::even(self.shape.0, rows));
+        self.col_cuts = Some(if self.shape.1 == 0 { Cuts::whole(0) } else { Cuts::even(self.shape.1, cols) });
+        self
+    }
+
+    /// Keeps rows whole: blocks have all columns, and as many rows as before, or as many as fit.
+    pub fn whole_rows(mut self) -> Self {
+        self.col_cuts = Some(Cuts::whole(self.shape.1));
         self
     }
 
     /// Leaves the chunk grid to the plan again.
     pub fn with_auto_blocks(mut self) -> Self {
-        self.cuts = None;
+        (self.row_cuts, self.col_cuts) = (None, None);
         self
     }
 }

@@ -1,19 +1,24 @@
 //! The lazy operations: each checks what it can, adds a node to the expression, and computes nothing.
 
-use std::ops::Range;
-
 use nalgebra::DMatrix;
 
 use super::expr::Expr;
+use super::grid::Cuts;
 use super::matmul::Product;
-use super::select::{Columns, Selection, out_of_range};
+use super::select::{Columns, Selection};
 use super::{Array, BlockKind, BlockMap, DType, Kernel, csr};
 use crate::error::{Error, Result};
 
 impl Array {
     /// Returns the array with another node on top that leaves the rows where they are.
-    fn node(&self, cols: u64, dtype: DType, kind: BlockKind, expr: Expr) -> Array {
-        Array { cuts: self.cuts.clone(), ..Array::new((self.rows(), cols), dtype, kind, expr) }
+    pub(super) fn node(&self, cols: u64, dtype: DType, kind: BlockKind, expr: Expr) -> Array {
+        // Cuts of columns that are no longer there say nothing; that rows are whole still does.
+        let col_cuts = match &self.col_cuts {
+            Some(cuts) if cols == self.cols() => Some(cuts.clone()),
+            Some(cuts) if cuts.n_runs() == 1 => Some(Cuts::whole(cols)),
+            _ => None,
+        };
+        Array { row_cuts: self.row_cuts.clone(), col_cuts, ..Array::new((self.rows(), cols), dtype, kind, expr) }
     }
 
     /// Applies a kernel to every block. Integers and truth values are cast to [`DType::to_float`] first.
@@ -46,53 +51,9 @@ impl Array {
     }
 
     /// Adds a kernel that any float array takes.
-    fn with_kernel(&self, kernel: Kernel) -> Array {
+    pub(super) fn with_kernel(&self, kernel: Kernel) -> Array {
         let input = self.astype(self.dtype.to_float());
         self.node(input.cols(), input.dtype, input.kind, Expr::Kernel(input, kernel))
-    }
-
-    /// Takes ln(1 + x) of every value.
-    pub fn log1p(&self) -> Array {
-        self.with_kernel(Kernel::Log1p)
-    }
-
-    /// Takes eˣ − 1 of every value.
-    pub fn expm1(&self) -> Array {
-        self.with_kernel(Kernel::Expm1)
-    }
-
-    /// Takes the square root of every value; NaN below zero.
-    pub fn sqrt(&self) -> Array {
-        self.with_kernel(Kernel::Sqrt)
-    }
-
-    /// Takes the magnitude of every value.
-    pub fn abs(&self) -> Array {
-        self.with_kernel(Kernel::Abs)
-    }
-
-    /// Turns the sign of every value.
-    pub fn negate(&self) -> Array {
-        self.with_kernel(Kernel::Negate)
-    }
-
-    /// Squares every value.
-    pub fn square(&self) -> Array {
-        self.with_kernel(Kernel::Square)
-    }
-
-    /// Multiplies every value. In a CSR array zeros stay zero, also where the factor is not finite.
-    pub fn scale(&self, factor: f64) -> Array {
-        self.with_kernel(Kernel::Scale(factor))
-    }
-
-    /// Takes eˣ of every value of a dense array.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Unsupported`] for a CSR array, which it would fill.
-    pub fn exp(&self) -> Result<Array> {
-        self.apply(Kernel::Exp)
     }
 
     /// Adds a number to every value of a dense array.
@@ -179,19 +140,31 @@ impl Array {
         Ok(self.node(cols, self.dtype, self.kind, Expr::SelectColumns(self.clone(), selection)))
     }
 
-    /// Keeps a run of rows.
+    /// Exchanges rows and columns, and the chunk grid with them. Turning twice is the array itself.
     ///
-    /// # Errors
+    /// A tall array's transpose is wide and, unless [`rechunk`](Self::rechunk) says otherwise, cut along its columns: each block is
+    /// a block of the array, turned over.
     ///
-    /// [`Error::OutOfRange`] when the range reaches beyond the rows.
-    pub fn select_rows(&self, rows: Range<u64>) -> Result<Array> {
-        if rows.start > rows.end || rows.end > self.rows() {
-            return Err(out_of_range("select_rows", rows.start.max(rows.end), self.rows()));
-        }
-        let shape = (rows.end - rows.start, self.cols());
-        let cuts = self.cuts.as_ref().map(|cuts| cuts.within(rows.clone()));
-        let expr = Expr::SelectRows(self.clone(), rows.start);
-        Ok(Array { cuts, ..Array::new(shape, self.dtype, self.kind, expr) })
+    /// # Examples
+    ///
+    /// ```
+    /// use allotment::{Cluster, array::Array};
+    /// let cluster = Cluster::builder().allowance("64MiB".parse()?).workers(2).build()?;
+    /// let turned = Array::from_rows(&[[1, 2, 3], [4, 5, 6]])?.transpose();
+    /// assert_eq!(turned.shape(), (3, 2));
+    /// assert_eq!(turned.compute(&cluster)?.to_vec::<i32>(), [1, 4, 2, 5, 3, 6]);
+    /// # Ok::<(), allotment::Error>(())
+    /// ```
+    pub fn transpose(&self) -> Array {
+        let (rows, cols) = self.shape;
+        // An axis of no length has no runs of rows, but one of columns.
+        let as_cols = |cuts: &Cuts| if cuts.n_runs() == 0 { Cuts::whole(cuts.len()) } else { cuts.clone() };
+        let (row_cuts, col_cuts) = (self.col_cuts.clone(), self.row_cuts.as_ref().map(as_cols));
+        let turned = match &*self.expr {
+            Expr::Transpose(input) => input.clone(),
+            _ => Array::new((cols, rows), self.dtype, self.kind, Expr::Transpose(self.clone())),
+        };
+        Array { row_cuts, col_cuts, ..turned }
     }
 
     /// Multiplies with a small dense matrix on the right; the result is dense `f64`.
@@ -221,6 +194,36 @@ impl Array {
             return Err(Error::ShapeMismatch { operation: "matmul", left: shape, right, expected });
         }
         let product = Product::new(right, minus);
+        Ok(self.node(shape.1, DType::F64, BlockKind::Dense, Expr::MatMul(self.clone(), product)))
+    }
+
+    /// Multiplies the array less a row with a small dense matrix on the right: `(X − 1·meanᵀ)·V`, dense `f64`.
+    ///
+    /// Of dense blocks the row is taken before the product, so that a mean far larger than the deviations costs no digits;
+    /// a CSR block is not filled, and what the row gives is taken from the product.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ShapeMismatch`] when the matrix or the row does not have as many rows, or numbers, as the array has columns.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use allotment::{Cluster, array::Array};
+    /// let cluster = Cluster::builder().allowance("64MiB".parse()?).workers(2).build()?;
+    /// let array = Array::from_rows(&[[1e15 + 1.0, 5.0], [1e15 + 3.0, 5.0]])?;
+    /// let scores = array.matmul_centred(&nalgebra::dmatrix![0.1; 1.0], &[1e15 + 2.0, 5.0])?;
+    /// assert_eq!(scores.compute(&cluster)?.to_vec::<f64>(), [-0.1, 0.1]);
+    /// # Ok::<(), allotment::Error>(())
+    /// ```
+    pub fn matmul_centred(&self, right: &DMatrix<f64>, mean: &[f64]) -> Result<Array> {
+        let shape = (right.nrows() as u64, right.ncols() as u64);
+        if shape.0 != self.cols() || mean.len() as u64 != self.cols() {
+            let expected = format!("give a matrix of {0} rows and a row of {0} numbers", self.cols()).into();
+            let right = if shape.0 == self.cols() { (1, mean.len() as u64) } else { shape };
+            return Err(Error::ShapeMismatch { operation: "matmul", left: self.shape, right, expected });
+        }
+        let product = Product::centred(right, mean);
         Ok(self.node(shape.1, DType::F64, BlockKind::Dense, Expr::MatMul(self.clone(), product)))
     }
 

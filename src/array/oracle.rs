@@ -53,6 +53,15 @@ enum Step {
     Reverse,
     Persist,
     BlockRows(u64),
+    Rechunk(u64, u64),
+    Turn,
+    RowList(Vec<usize>),
+    Below,
+    Beside,
+    Gram,
+    Twice,
+    Times(f64),
+    PlusRow,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -72,6 +81,15 @@ fn step() -> impl Strategy<Value = Step> {
         Just(Step::Reverse),
         Just(Step::Persist),
         (1..9u64).prop_map(Step::BlockRows),
+        (1..9u64, 1..5u64).prop_map(|(rows, cols)| Step::Rechunk(rows, cols)),
+        Just(Step::Turn),
+        prop::collection::vec(0..20usize, 0..6).prop_map(Step::RowList),
+        Just(Step::Below),
+        Just(Step::Beside),
+        Just(Step::Gram),
+        Just(Step::Twice),
+        (0.5..2.0).prop_map(Step::Times),
+        Just(Step::PlusRow),
     ]
 }
 
@@ -130,6 +148,43 @@ fn apply(step: &Step, naive: &Naive, array: &Array, cluster: &Cluster) -> Result
         Step::Reverse => (Naive::from_fn(rows, cols, |i, j| naive.at(i, cols - 1 - j)), reverse(array)?),
         Step::Persist => (naive.clone(), array.persist(cluster)?),
         Step::BlockRows(n) => (naive.clone(), array.clone().with_block_rows(*n)),
+        Step::Twice => (naive.map(|_, _, v| v + v), array.add(array)?),
+        Step::Times(by) => (naive.map(|_, _, v| v * by), array.multiply(*by)?),
+        Step::PlusRow => {
+            let row = Array::from_slice(1, cols, &factors(cols))?;
+            (naive.map(|_, col, v| v + factor(col)), array.add(&row)?)
+        }
+        step => return rearranged(step, naive, array),
+    })
+}
+
+/// Steps that put rows and columns elsewhere, or several arrays together.
+fn rearranged(step: &Step, naive: &Naive, array: &Array) -> Result<(Naive, Array)> {
+    let (rows, cols) = (naive.rows, naive.cols);
+    Ok(match step {
+        Step::Rechunk(n, m) => (naive.clone(), array.clone().rechunk(*n, *m)),
+        Step::Turn => (Naive::from_fn(cols, rows, |i, j| naive.at(j, i)), array.transpose()),
+        Step::RowList(list) => {
+            let list: Vec<usize> = if rows == 0 { vec![] } else { list.iter().map(|row| row % rows).collect() };
+            let kept: Vec<u64> = list.iter().map(|row| *row as u64).collect();
+            (Naive::from_fn(list.len(), cols, |i, j| naive.at(list[i], j)), array.select_rows(kept)?)
+        }
+        // Not for ever: eight times the start, and no more.
+        Step::Below if rows > 40 => (naive.clone(), array.clone()),
+        Step::Beside if cols > 40 => (naive.clone(), array.clone()),
+        Step::Below => {
+            let both = Naive::from_fn(2 * rows, cols, |i, j| naive.at(i % rows, j));
+            (both, Array::vstack(&[array.clone(), array.clone()])?)
+        }
+        Step::Beside => {
+            let both = Naive::from_fn(rows, 2 * cols, |i, j| naive.at(i, j % cols));
+            (both, Array::hstack(&[array.clone(), array.clone()])?)
+        }
+        Step::Gram => {
+            let sum = |i, j| (0..cols).map(|c| naive.at(i, c) * naive.at(j, c)).sum();
+            (Naive::from_fn(rows, rows, sum), array.dot(&array.transpose())?)
+        }
+        step => unreachable!("{step:?} stands above"),
     })
 }
 
@@ -225,7 +280,7 @@ proptest! {
             }
         };
         for over in [Over::Whole, Over::EachRow, Over::EachColumn] {
-            let asked = [Statistic::Sum, Statistic::Mean, Statistic::Var { ddof }, Statistic::Nnz].map(|s| (s, over));
+            let asked = [Statistic::Sum, Statistic::Mean, Statistic::Var { ddof }, Statistic::CountNonzero].map(|s| (s, over));
             let found = array.reduce_many(&cluster, &asked, None).expect("it fits");
             let groups = groups(over);
             prop_assert!(found.iter().all(|answer| answer.len() == groups.len()));

@@ -4,32 +4,38 @@
 //! in-place kernels need one of them only. Mapped chunks do not count until they are copied. What the caller does with
 //! the finished block comes on top, as [`Working`] bytes.
 //!
-//! The chunk grid, where it is not given, follows from the data alone: blocks of about 8 MiB, fewer where that would
-//! leave fewer than 64, and halved until a task fits. The number of workers has no say, so that it changes no bit of a
-//! result either.
+//! The chunk grid, where it is not given, follows from the data and what a task holds for each block: about 2 MiB, less
+//! where that would leave fewer than 64 blocks, more where partials are large. The number of workers has no say, and the
+//! allowance none unless such a block does not fit it, so that neither changes a bit of a result.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::ops::Range;
 use std::sync::Arc;
 
+use super::Array;
 use super::expr::Expr;
 use super::grid::{Cuts, Grid};
-use super::{Array, BlockKind, CsrBlock, DenseBlock};
+use super::rows::RowSelection;
+use super::window::Window;
 use crate::bytes::ByteSize;
 use crate::error::{Error, Result};
 use crate::runtime::Cluster;
 
 /// Blocks grow up to this: far beyond what starting a task costs, and a few of them fit the caches.
-const TARGET_BYTES: u64 = 8 << 20;
+const TARGET_BYTES: u64 = 2 << 20;
+/// Where a partial is larger, blocks grow with it, up to this.
+const MOST_BYTES: u64 = 8 << 20;
 /// Blocks are not cut below this for the sake of more tasks.
 const LEAST_BYTES: u64 = 256 << 10;
 /// So many tasks keep sixteen lanes busy to the end, four for each.
 const TARGET_TASKS: u64 = 64;
 /// Storage chunks up to so many bytes are not torn apart.
-const STORAGE_BYTES: u64 = 8 * TARGET_BYTES;
+const STORAGE_BYTES: u64 = 64 << 20;
 
-/// Each node of a chain takes a frame of a lane's stack, of well under 4 KiB.
-const LONGEST_CHAIN: usize = 256;
+/// Each node of a chain takes two frames of a lane's stack, of well under 2 KiB each.
+const LONGEST_CHAIN: u64 = 256;
+/// A node that several others stand on is computed for each of them.
+const MOST_NODES: u64 = 4096;
 
 /// What a caller's part of a task holds besides the block: its partial, and scratch that grows with the block's rows.
 ///
@@ -51,7 +57,7 @@ impl From<u64> for Working {
 }
 
 impl Working {
-    fn bytes(self, rows: u64) -> u64 {
+    pub(super) fn bytes(self, rows: u64) -> u64 {
         self.per_row.saturating_mul(rows).saturating_add(self.fixed)
     }
 }
@@ -79,6 +85,8 @@ pub struct Plan {
     pub tasks: usize,
     /// Rows of the largest block.
     pub block_rows: u64,
+    /// Columns of the largest block.
+    pub block_cols: u64,
     /// How often the input is read.
     pub passes: usize,
     /// Bytes read in all passes, as blocks in memory (a compressed file has fewer).
@@ -93,25 +101,11 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (rows, cols) = self.grid.shape();
         writeln!(f, "{rows} x {cols}: {}", self.steps.join(" > "))?;
-        writeln!(f, "{} tasks of up to {} rows, one per block", self.tasks, self.block_rows)?;
+        let (tasks, rows, cols) = (self.tasks, self.block_rows, self.block_cols);
+        writeln!(f, "{tasks} tasks of up to {rows} rows and {cols} columns, one per block")?;
         writeln!(f, "{} pass(es), {} read", self.passes, ByteSize(self.bytes_read))?;
         write!(f, "{} per task of {} per worker", ByteSize(self.projected_bytes), ByteSize(self.allowance))
     }
-}
-
-/// What computing some rows of an array takes.
-#[derive(Clone, Copy, Debug, Default)]
-struct Need {
-    /// At most so many stored values in the result.
-    nnz: u64,
-    /// The result's bytes, wherever they are.
-    bytes: u64,
-    /// Anonymous bytes among them.
-    held: u64,
-    /// The most anonymous bytes at any moment, the result at the end among them.
-    peak: u64,
-    /// Bytes that are read.
-    read: u64,
 }
 
 impl Array {
@@ -132,162 +126,171 @@ impl Array {
     pub fn plan_for(&self, cluster: &Cluster, name: &str, working: impl Into<Working>) -> Result<Plan> {
         self.check_length()?;
         let (allowance, working) = (cluster.allowance(), working.into());
-        let lanes = (cluster.lanes() / cluster.workers().max(1)).max(1) as u64;
-        let cuts = match &self.cuts {
-            Some(cuts) => cuts.clone(),
-            // More than an equal share for each lane of a worker would leave lanes idle.
-            None => self.choose_cuts(working, allowance / lanes)?,
-        };
-        let need = self.need_of_blocks(&cuts, working)?;
+        let grid = self.choose_grid(working, allowance)?;
+        let need = self.need_of_blocks(&grid, working)?;
         if need.peak > allowance {
             return Err(Error::TooBig { task: name.into(), need: need.peak, allowance, largest: allowance });
         }
         Ok(Plan {
             steps: self.steps(),
-            tasks: cuts.n_runs(),
-            block_rows: cuts.longest(),
+            tasks: grid.n_blocks(),
+            block_rows: grid.rows.longest(),
+            block_cols: grid.cols.longest(),
             passes: 1,
             bytes_read: need.read,
             projected_bytes: need.peak,
             allowance,
-            grid: Grid::of_rows(cuts, self.cols()),
+            grid,
         })
     }
 
-    /// Refuses a chain that is too long to be followed on a lane's stack.
+    /// Refuses an expression that is too deep to be followed on a lane's stack, or that computes shared parts so often that it
+    /// would never end.
     fn check_length(&self) -> Result<()> {
-        let length = std::iter::successors(Some(self), |array| array.input()).count();
-        if length <= LONGEST_CHAIN {
-            return Ok(());
+        // For each node its depth, and how often nodes are visited to compute it.
+        let mut known: HashMap<*const Expr, (u64, u64)> = HashMap::new();
+        let mut stack = vec![self];
+        while let Some(array) = stack.last().copied() {
+            let of = |input: &Array| known.get(&Arc::as_ptr(&input.expr)).copied();
+            let unknown = array.inputs().iter().find(|input| of(input).is_none());
+            match unknown {
+                Some(input) => stack.push(input),
+                None => {
+                    let sizes = array.inputs().iter().filter_map(of);
+                    let (depth, visits) = sizes.fold((0, 1u64), |a, b| (a.0.max(b.0), a.1.saturating_add(b.1)));
+                    known.insert(Arc::as_ptr(&array.expr), (depth + 1, visits));
+                    stack.pop();
+                }
+            }
         }
-        let expected = format!("at most {LONGEST_CHAIN}: call persist() in between");
-        Err(Error::bad_argument("plan", "number of operations", length, expected))
+        let (depth, visits) = known[&Arc::as_ptr(&self.expr)];
+        let refuse = |what, found: u64, most: u64| {
+            Err(Error::bad_argument("plan", what, found, format!("at most {most}: call persist() in between")))
+        };
+        match (depth, visits) {
+            (depth, _) if depth > LONGEST_CHAIN => refuse("number of operations in a row", depth, LONGEST_CHAIN),
+            (_, visits) if visits > MOST_NODES => refuse("number of operations on a block", visits, MOST_NODES),
+            _ => Ok(()),
+        }
     }
 
-    /// Names the nodes of the chain, first node first.
+    /// Names the nodes, inputs before what is made of them, each once.
     fn steps(&self) -> Vec<Arc<str>> {
-        let name = |array: &Array| match &*array.expr {
-            Expr::Source(source) => format!("read {}", source.name()).into(),
-            Expr::MapBlocks(_, map) => map.name.clone(),
-            _ => array.operation().into(),
-        };
-        let mut steps: Vec<Arc<str>> = std::iter::successors(Some(self), |array| array.input()).map(name).collect();
-        steps.reverse();
+        fn visit(array: &Array, seen: &mut HashSet<*const Expr>, steps: &mut Vec<Arc<str>>) {
+            if seen.insert(Arc::as_ptr(&array.expr)) {
+                array.inputs().iter().for_each(|input| visit(input, seen, steps));
+                steps.push(array.step());
+            }
+        }
+        let mut steps = Vec::new();
+        visit(self, &mut HashSet::new(), &mut steps);
         steps
     }
 
-    /// Cuts the rows into blocks of a good size that fit: a multiple of the storage chunks where that is possible.
-    fn choose_cuts(&self, working: Working, per_lane: u64) -> Result<Cuts> {
-        let rows = self.rows();
-        if rows == 0 {
-            return Ok(Cuts::even(0, 1));
+    /// Names the last node, with the file or the caller's function that it is.
+    pub(super) fn step(&self) -> Arc<str> {
+        match &*self.expr {
+            Expr::Source(source) => format!("read {}", source.name()).into(),
+            Expr::MapBlocks(_, map) => map.name.clone(),
+            _ => self.operation().into(),
         }
-        let whole = self.need(0..rows)?.peak.saturating_add(working.per_row.saturating_mul(rows));
-        let per_row = (whole / rows).max(1);
-        let storage = match self.storage_rows() {
-            rows if rows.saturating_mul(per_row) <= STORAGE_BYTES => rows.max(1),
+    }
+
+    /// Cuts the array as was asked; where nothing was, into blocks of a good size that fit.
+    fn choose_grid(&self, working: Working, allowance: u64) -> Result<Grid> {
+        let (all_rows, all_cols) = (Cuts::whole(self.rows()), Cuts::whole(self.cols()));
+        let choose = |axis, other: &Cuts| self.choose_cuts(axis, other, working, allowance);
+        match (&self.row_cuts, &self.col_cuts) {
+            (Some(rows), Some(cols)) => Ok(Grid { rows: rows.clone(), cols: cols.clone() }),
+            (Some(rows), None) => Ok(Grid { rows: rows.clone(), cols: all_cols }),
+            (None, Some(cols)) => Ok(Grid { rows: choose(Axis::Rows, cols)?, cols: cols.clone() }),
+            (None, None) if self.lies_by_columns() => Ok(Grid { cols: choose(Axis::Cols, &all_rows)?, rows: all_rows }),
+            (None, None) => {
+                let grid = Grid { rows: choose(Axis::Rows, &all_cols)?, cols: all_cols };
+                if grid.rows.longest() > 1 || self.need_of_blocks(&grid, working)?.peak <= allowance {
+                    return Ok(grid);
+                }
+                // Not even a single row fits: cut it.
+                Ok(Grid { cols: choose(Axis::Cols, &grid.rows)?, rows: grid.rows })
+            }
+        }
+    }
+
+    /// Cuts one axis into runs of a good size that fit: a multiple of the storage chunks where that is possible.
+    ///
+    /// The size follows the data and the task. The allowance has a say only where it cannot hold such a block, so that
+    /// neither it nor the number of workers changes a bit of a result otherwise.
+    fn choose_cuts(&self, axis: Axis, other: &Cuts, working: Working, allowance: u64) -> Result<Cuts> {
+        let by_columns = axis == Axis::Cols;
+        let len = if by_columns { self.cols() } else { self.rows() };
+        if len == 0 || other.is_empty() {
+            return Ok(if by_columns { Cuts::whole(len) } else { Cuts::even(len, len) });
+        }
+        let grid = |cuts: Cuts| match axis {
+            Axis::Rows => Grid { rows: cuts, cols: other.clone() },
+            Axis::Cols => Grid { rows: other.clone(), cols: cuts },
+        };
+        let across = other.run(0);
+        let all = match axis {
+            Axis::Rows => Window { rows: 0..len, cols: across },
+            Axis::Cols => Window { rows: across, cols: 0..len },
+        };
+        let per_line = if by_columns { 0 } else { working.per_row };
+        let whole = self.need(&all)?.peak.saturating_add(per_line.saturating_mul(len));
+        let each = (whole / len).max(1);
+        let storage = match self.storage_step(by_columns) {
+            step if step.saturating_mul(each) <= STORAGE_BYTES => step.max(1),
             _ => 1,
         };
         // A partial larger than the block would make joining dearer than the work.
-        let least = working.fixed.clamp(LEAST_BYTES, TARGET_BYTES);
-        let target = (whole / TARGET_TASKS).clamp(least, TARGET_BYTES);
-        let mut step = aligned((target / per_row).clamp(1, rows), storage).max(storage).min(rows);
+        let least = working.fixed.clamp(LEAST_BYTES, MOST_BYTES);
+        let target = (whole / TARGET_TASKS).clamp(least, least.max(TARGET_BYTES));
+        let mut step = aligned((target / each).clamp(1, len), storage).max(storage).min(len);
         loop {
-            let cuts = Cuts::even(rows, step);
-            let need = self.need_of_blocks(&cuts, working)?.peak;
-            // The last choice may take the whole worker; whether it does fit is for the caller to say.
-            if need <= per_lane || step == 1 {
+            let cuts = Cuts::even(len, step);
+            if step == 1 || self.need_of_blocks(&grid(cuts.clone()), working)?.peak <= allowance {
                 return Ok(cuts);
             }
             step = aligned(step / 2, storage);
         }
     }
 
-    /// Returns the row step of the storage that the array is read from.
-    fn storage_rows(&self) -> u64 {
+    /// Returns the step of the storage that the array is read from, along its rows or its columns.
+    pub(super) fn storage_step(&self, by_columns: bool) -> u64 {
+        let (mut array, mut by_columns) = (self, by_columns);
+        loop {
+            match (&*array.expr, array.inputs().first()) {
+                (Expr::Source(source), _) => return if by_columns { 1 } else { source.storage_rows() },
+                (Expr::Chunks(_, grid), _) => return if by_columns { &grid.cols } else { &grid.rows }.longest(),
+                (Expr::Transpose(input), _) => (array, by_columns) = (input, !by_columns),
+                // Steps that begin elsewhere do not meet the storage's.
+                (Expr::SelectRows(..) | Expr::SelectColumns(..) | Expr::VStack(..) | Expr::HStack(..), _)
+                    if !array.keeps_steps(by_columns) =>
+                {
+                    return 1;
+                }
+                (_, Some(input)) => array = input,
+                (_, None) => return 1,
+            }
+        }
+    }
+
+    /// Returns whether the last node leaves what is numbered along an axis where it is.
+    fn keeps_steps(&self, by_columns: bool) -> bool {
         match &*self.expr {
-            Expr::Source(source) => source.storage_rows(),
-            Expr::Chunks(_, cuts) => cuts.longest(),
-            // Steps that begin elsewhere do not meet the storage's.
-            Expr::SelectRows(input, first) if first % input.storage_rows().max(1) != 0 => 1,
-            _ => self.input().map_or(1, Array::storage_rows),
+            Expr::SelectRows(_, RowSelection::From(0)) => true,
+            Expr::SelectRows(..) | Expr::VStack(..) => by_columns,
+            Expr::SelectColumns(..) | Expr::HStack(..) => !by_columns,
+            _ => true,
         }
     }
+}
 
-    /// Returns the greatest need of any block, with the bytes read of all.
-    fn need_of_blocks(&self, cuts: &Cuts, working: Working) -> Result<Need> {
-        let mut all = Need::default();
-        let mut base = self;
-        while let Some(input) = base.input() {
-            base = input;
-        }
-        // Blocks that are made and not read are all alike, and the first is the longest of an even cut.
-        let made = matches!((&*base.expr, cuts), (Expr::Random(_) | Expr::Zeros, Cuts::Even { .. }));
-        let n = if made { cuts.n_runs().min(1) } else { cuts.n_runs() };
-        for run in (0..n).map(|i| cuts.run(i)) {
-            let rows = run.end - run.start;
-            let need = self.need(run)?;
-            all.peak = all.peak.max(need.peak).max(need.held.saturating_add(working.bytes(rows)));
-            all.read = all.read.saturating_add(need.read);
-        }
-        Ok(all)
-    }
-
-    /// Returns what computing some rows takes.
-    fn need(&self, rows: Range<u64>) -> Result<Need> {
-        let n_rows = rows.end - rows.start;
-        let result = |nnz: u64| match self.kind {
-            BlockKind::Dense => DenseBlock::nbytes_of(n_rows, self.cols(), self.dtype),
-            BlockKind::Csr => CsrBlock::nbytes_of(n_rows, nnz, self.dtype),
-        };
-        let all = n_rows.saturating_mul(self.cols());
-        let begin = |nnz: u64, scratch: u64, is_read: bool| {
-            let bytes = result(nnz);
-            let read = if is_read { bytes } else { 0 };
-            Need { nnz, bytes, held: bytes, peak: bytes.saturating_add(scratch), read }
-        };
-        // A node whose input and result are both there for a while.
-        let beside = |input: Need, nnz: u64, scratch: u64| {
-            let bytes = result(nnz);
-            let both = input.held.saturating_add(bytes).saturating_add(scratch);
-            Need { nnz, bytes, held: bytes, peak: input.peak.max(both), read: input.read }
-        };
-        Ok(match &*self.expr {
-            Expr::Source(source) => begin(source.nnz_of(rows.clone())?, source.scratch_bytes(rows)?, true),
-            Expr::Random(_) => begin(all, 0, false),
-            Expr::Zeros => begin(if self.kind == BlockKind::Csr { 0 } else { all }, 0, false),
-            Expr::Memory(block) => begin(block.nnz_of_rows(rows), 0, true),
-            Expr::Chunks(chunks, cuts) => {
-                let runs = cuts.overlapping(rows.clone());
-                let mapped = runs.len() == 1 && cuts.run(runs.start) == rows;
-                let need = begin(chunks[runs].iter().map(|chunk| chunk.nnz() as u64).sum(), 0, true);
-                if mapped { Need { held: 0, peak: 0, ..need } } else { need }
-            }
-            Expr::Kernel(input, kernel) => {
-                let input = input.need(rows)?;
-                let here = input.bytes.saturating_add(kernel.scratch_bytes(n_rows));
-                Need { held: input.bytes, peak: input.peak.max(here), ..input }
-            }
-            Expr::SelectRows(input, first) => input.need(first + rows.start..first + rows.end)?,
-            Expr::SelectColumns(input, selection) => {
-                let input = input.need(rows)?;
-                beside(input, selection.nnz_bound(n_rows, input.nnz), 16 * self.cols())
-            }
-            Expr::AsType(input) => {
-                let input = input.need(rows)?;
-                beside(input, input.nnz, 0)
-            }
-            Expr::ToKind(input) => beside(input.need(rows)?, all, 0),
-            Expr::MatMul(input, product) => beside(input.need(rows)?, all, product.scratch_bytes(n_rows, input.cols())),
-            Expr::MapBlocks(input, map) => {
-                let input = input.need(rows)?;
-                let stated = map.bytes_per_row.map_or(u64::MAX, |bytes| bytes.saturating_mul(n_rows));
-                let bytes = result(all).min(stated);
-                let both = input.held.saturating_add(if stated == u64::MAX { bytes } else { stated });
-                Need { nnz: all, bytes, held: bytes, peak: input.peak.max(both), read: input.read }
-            }
-        })
-    }
+/// Which axis is cut.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Axis {
+    Rows,
+    Cols,
 }
 
 /// Rounds down to a multiple of the storage's step, where one is left.
@@ -320,13 +323,35 @@ mod tests {
     #[test]
     fn what_cannot_fit_is_refused_with_both_numbers() {
         let row = random::uniform(10, 1 << 20, 1, None);
-        let error = row.plan(&cluster(1 << 20, 2)).expect_err("a row takes 8 MiB");
+        let cut = row.plan(&cluster(1 << 20, 2)).expect("a row is cut where nobody asks for whole ones");
+        assert!(cut.block_rows == 1 && cut.block_cols < 1 << 17 && cut.grid.n_blocks() == cut.tasks, "{cut}");
+        let error = row.whole_rows().plan(&cluster(1 << 20, 2)).expect_err("a row takes 8 MiB");
         assert!(
             matches!(error, Error::TooBig { need, allowance, .. } if (need, allowance) == (8 << 20, 1 << 20)),
             "{error}"
         );
         let given = random::uniform(1000, 1000, 1, 1000).plan(&cluster(1 << 20, 2)).expect_err("8 MB, as asked");
         assert!(given.to_string().contains("7.6 MiB") && given.to_string().contains("1.0 MiB"), "{given}");
+    }
+
+    #[test]
+    fn the_allowance_has_no_say_where_a_block_fits_it() {
+        let (array, working) = (random::uniform(1_000_000, 100, 1, None), Working::from(1 << 20));
+        let grid = |allowance: u64| array.plan_for(&cluster(allowance, 2), "test", working).expect("fits").grid;
+        assert!([16 << 20, 64 << 20, 1 << 30].into_iter().all(|allowance| grid(allowance) == grid(8 << 20)));
+        let turned = array.transpose();
+        let plan = turned.plan(&cluster(64 << 20, 2)).expect("fits");
+        assert_eq!((plan.block_rows, plan.grid.rows.n_runs()), (100, 1), "a transposed array is cut along its columns");
+    }
+
+    #[test]
+    fn shared_parts_that_double_at_every_step_are_refused_before_they_run_for_ever() {
+        let mut array = random::uniform(2, 2, 1, None);
+        for _ in 0..70 {
+            array = array.dot(&array).expect("square");
+        }
+        let error = array.plan(&cluster(1 << 20, 1)).expect_err("2^70 visits");
+        assert!(error.to_string().contains("persist"), "{error}");
     }
 
     #[test]

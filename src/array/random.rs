@@ -7,22 +7,42 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use super::{Array, BlockKind, DType, DenseBlock, Expr};
+use super::window::Window;
+use super::{Array, BlockKind, DType, DenseBlock, Element, Expr};
+use crate::error::{Error, Result};
 
 /// Numbers that are drawn and converted at once: they stay in the first cache.
 const TILE: usize = 512;
 
 /// How the numbers are spread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Distribution {
     /// Even over [0, 1), in steps of 2⁻⁵³.
     Uniform,
     /// Normal with mean 0 and variance 1.
     Normal,
+    /// Whole numbers, evenly from `low` to below `high`.
+    Integers {
+        /// The smallest of them.
+        low: i64,
+        /// The one beyond the largest.
+        high: i64,
+    },
 }
 
-/// A random matrix of `f64`.
-#[derive(Clone, Debug)]
+impl Distribution {
+    /// Returns the generator's stream: one for each distribution, so that their numbers have nothing in common.
+    fn stream(self) -> u64 {
+        match self {
+            Distribution::Uniform => 0,
+            Distribution::Normal => 1,
+            Distribution::Integers { .. } => 2,
+        }
+    }
+}
+
+/// A random matrix.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Random {
     pub(super) distribution: Distribution,
     pub(super) seed: u64,
@@ -51,25 +71,102 @@ pub fn normal(rows: u64, cols: u64, seed: u64, chunk_rows: impl Into<Option<u64>
     random(Distribution::Normal, rows, cols, seed, chunk_rows.into())
 }
 
+/// Describes a `rows × cols` matrix of `i64` from `low` to below `high`, each as likely as the others, cut into `chunk_rows` rows
+/// (`None`: as fits).
+///
+/// A number takes 64 random bits and one multiplication, so that no value is likelier than another by more than one in 2⁶⁴ / (high −
+/// low) (Lemire, "Fast random integer generation in an interval", 2019, without its rejection step, which would make a
+/// value depend on how often others were drawn).
+///
+/// # Errors
+///
+/// [`Error::BadArgument`](crate::Error::BadArgument) when `high` is not above `low`.
+///
+/// # Examples
+///
+/// ```
+/// use allotment::{Cluster, array::{DType, random}};
+/// let cluster = Cluster::builder().allowance("64MiB".parse()?).workers(2).build()?;
+/// let dice = random::integers(100, 2, 1, 7, 42, None)?.astype(DType::U8);
+/// assert!(dice.compute(&cluster)?.to_vec::<u8>().iter().all(|pips| (1..=6).contains(pips)));
+/// # Ok::<(), allotment::Error>(())
+/// ```
+pub fn integers(
+    rows: u64,
+    cols: u64,
+    low: i64,
+    high: i64,
+    seed: u64,
+    chunk_rows: impl Into<Option<u64>>,
+) -> Result<Array> {
+    if high <= low {
+        return Err(Error::bad_argument("random integers", "high", high, format!("above low, which is {low}")));
+    }
+    let array = random(Distribution::Integers { low, high }, rows, cols, seed, chunk_rows.into());
+    Ok(Array { dtype: DType::I64, ..array })
+}
+
 fn random(distribution: Distribution, rows: u64, cols: u64, seed: u64, chunk_rows: Option<u64>) -> Array {
     let array = Array::new((rows, cols), DType::F64, BlockKind::Dense, Expr::Random(Random { distribution, seed }));
     chunk_rows.into_iter().fold(array, |array, rows| array.with_block_rows(rows))
 }
 
 impl Random {
-    /// Draws `rows` rows of `cols` numbers, from row `start` on.
-    pub(super) fn rows(&self, start: u64, rows: usize, cols: usize) -> DenseBlock {
-        let mut values = vec![0.0; rows * cols];
-        self.fill(u128::from(start) * cols as u128, &mut values);
-        DenseBlock { rows, cols, values: values.into() }
+    /// Draws the numbers of a window, of so many rows and columns, in a matrix of `cols` columns.
+    pub(super) fn window(&self, cols: u64, window: &Window, shape: (usize, usize)) -> DenseBlock {
+        match self.distribution {
+            Distribution::Integers { low, high } => {
+                let range = high.wrapping_sub(low) as u64;
+                // The high half of a product with the range: evenly from 0 to below it.
+                let drawn = |bits: u64| low.wrapping_add(((u128::from(bits) * u128::from(range)) >> 64) as i64);
+                self.drawn(cols, window, shape, |start, out: &mut [i64]| {
+                    let mut generator = self.generator(2 * start);
+                    generator.fill_bytes(bytemuck::cast_slice_mut(out));
+                    // The bytes are little-endian words by definition of the generator.
+                    out.iter_mut().for_each(|value| *value = drawn(u64::from_le(*value as u64)));
+                })
+            }
+            Distribution::Uniform | Distribution::Normal => {
+                self.drawn(cols, window, shape, |start, out: &mut [f64]| self.fill(start, out))
+            }
+        }
+    }
+
+    /// Returns the generator at one of its words of 32 bits.
+    fn generator(&self, word: u128) -> ChaCha8Rng {
+        let mut generator = ChaCha8Rng::seed_from_u64(self.seed);
+        generator.set_stream(self.distribution.stream());
+        generator.set_word_pos(word);
+        generator
+    }
+
+    /// Fills a window, run by run of neighbouring elements.
+    fn drawn<T: Element>(
+        &self,
+        cols: u64,
+        window: &Window,
+        (n_rows, n_cols): (usize, usize),
+        fill: impl Fn(u128, &mut [T]),
+    ) -> DenseBlock {
+        let mut values = vec![T::default(); n_rows * n_cols];
+        let first = |row: u64| u128::from(row) * u128::from(cols) + u128::from(window.cols.start);
+        if n_cols as u64 == cols {
+            fill(first(window.rows.start), &mut values);
+        } else {
+            // No columns, no values: and chunks of zero length do not exist.
+            for (row, out) in window.rows.clone().zip(values.chunks_exact_mut(n_cols.max(1))) {
+                fill(first(row), out);
+            }
+        }
+        DenseBlock { rows: n_rows, cols: n_cols, values: values.into() }
     }
 
     /// Draws the numbers of the elements `start..`.
     fn fill(&self, start: u128, out: &mut [f64]) {
-        let mut generator = ChaCha8Rng::seed_from_u64(self.seed);
-        generator.set_stream(self.distribution as u64);
+        let mut generator = self.generator(0);
         match self.distribution {
-            Distribution::Uniform => {
+            // Integers are drawn as such.
+            Distribution::Uniform | Distribution::Integers { .. } => {
                 // An element takes two words of 32 bits.
                 generator.set_word_pos(2 * start);
                 out.chunks_mut(TILE).for_each(|tile| fill_uniform(&mut generator, tile));
@@ -136,6 +233,22 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn integers_are_even_over_their_range_and_the_same_for_any_chunking() {
+        let cluster = crate::Cluster::builder().workers(2).build().expect("defaults");
+        let array = integers(6_000, 10, -3, 7, 11, 100).expect("a range");
+        let whole = array.compute(&cluster).expect("small").to_vec::<i64>();
+        assert_eq!(array.rechunk(999, 3).compute(&cluster).expect("small").to_vec::<i64>(), whole);
+        for value in -3..7 {
+            let found = whole.iter().filter(|v| **v == value).count() as f64;
+            // 60,000 draws, one in ten: five standard deviations of a count of 6,000.
+            assert!((found - 6_000.0).abs() < 5.0 * 5_400f64.sqrt(), "{value}: {found}");
+        }
+        let wide = integers(1, 4, i64::MIN, i64::MAX, 1, None).expect("a range").compute(&cluster).expect("small");
+        assert!(wide.to_vec::<i64>().iter().any(|v| *v < 0) && wide.to_vec::<i64>().iter().any(|v| *v > 0));
+        assert!(integers(1, 1, 5, 5, 1, None).is_err());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::values::{Values, map_values};
 use super::{Block, CsrBlock, DType, DenseBlock};
 use crate::error::{Error, Result};
 
-/// Which columns to keep.
+/// Which columns to keep, or which rows.
 ///
 /// # Examples
 ///
@@ -25,9 +25,9 @@ pub enum Columns {
     All,
     /// A run of neighbours.
     Range(Range<u64>),
-    /// These, in this order; a column may stand more than once, and an empty list keeps none.
+    /// These, in this order; one may stand more than once, and an empty list keeps none.
     List(Vec<u64>),
-    /// Those whose place holds true: one truth value for each column.
+    /// Those whose place holds true: one truth value for each column, or row.
     Mask(Vec<bool>),
 }
 
@@ -72,6 +72,8 @@ pub(super) struct Selection {
     targets: Vec<u32>,
     /// Whether the chosen columns ascend strictly, so that CSR rows stay sorted.
     ascending: bool,
+    /// The first of the chosen columns, when they are a run.
+    run: Option<u64>,
 }
 
 impl Selection {
@@ -109,7 +111,14 @@ impl Selection {
             next[*col] += 1;
         }
         let ascending = columns.is_sorted_by(|a, b| a < b);
-        Selection { columns, starts, targets, ascending }
+        let is_run = columns.windows(2).all(|pair| pair[0] + 1 == pair[1]);
+        let run = is_run.then(|| columns.first().map_or(0, |first| *first as u64));
+        Selection { columns, starts, targets, ascending, run }
+    }
+
+    /// Returns the first of the chosen columns when they are a run.
+    pub(super) fn run(&self) -> Option<u64> {
+        self.run
     }
 
     /// Returns how many columns are kept.

@@ -1,7 +1,7 @@
 //! One row of a CSR block and a dense matrix, in vector registers: `row · M` and `rowᵀ · t`.
 //!
 //! ```text
-//!   columns  2      7      9                out   = 0.5 · M₂ + 3 · M₇ + 1 · M₉
+//!   columns  2      7      9                out  += 0.5 · M₂ + 3 · M₇ + 1 · M₉
 //!   values   0.5    3      1                        a piece of `out` stays in registers while
 //!                                                   the row passes by, then the next piece does
 //! ```
@@ -22,9 +22,9 @@ pub(crate) struct SparseRow<'a> {
 }
 
 impl SparseRow<'_> {
-    /// Writes the row times `matrix` into `out`; `matrix` holds as many values as `out` for each column, row by row.
-    pub(crate) fn times(self, matrix: &[f64], out: &mut [f64]) {
-        Arch::new().dispatch(Times { row: self, matrix, out });
+    /// Adds the row times `matrix` to `out`; `matrix` holds as many values as `out` for each column, row by row.
+    pub(crate) fn add_times(self, matrix: &[f64], out: &mut [f64]) {
+        Arch::new().dispatch(AddTimes { row: self, matrix, out });
     }
 
     /// Adds the row, turned into a column, times the row `t` to `acc`, of which each row is as long as `t`.
@@ -33,18 +33,18 @@ impl SparseRow<'_> {
     }
 }
 
-struct Times<'a> {
+struct AddTimes<'a> {
     row: SparseRow<'a>,
     matrix: &'a [f64],
     out: &'a mut [f64],
 }
 
-impl WithSimd for Times<'_> {
+impl WithSimd for AddTimes<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Times { row, matrix, out } = self;
+        let AddTimes { row, matrix, out } = self;
         let (whole, k) = (out.len() / S::F64_LANES * S::F64_LANES, out.len());
         let mut first = 0;
         while first < whole {
@@ -57,7 +57,7 @@ impl WithSimd for Times<'_> {
             };
         }
         if whole < k {
-            let mut sum = simd.splat_f64s(0.0);
+            let mut sum = simd.partial_load_f64s(&out[whole..]);
             for (&col, &value) in row.cols.iter().zip(row.values) {
                 let right = simd.partial_load_f64s(&matrix[col as usize * k + whole..(col as usize + 1) * k]);
                 sum = simd.mul_add_e_f64s(simd.splat_f64s(value), right, sum);
@@ -67,11 +67,13 @@ impl WithSimd for Times<'_> {
     }
 }
 
-/// Computes `N` registers of the result from place `first` on; returns how many numbers that is.
+/// Adds to `N` registers of the result from place `first` on; returns how many numbers that is.
 #[inline(always)]
 fn piece<S: Simd, const N: usize>(simd: S, row: SparseRow<'_>, matrix: &[f64], out: &mut [f64], first: usize) -> usize {
     let (k, width) = (out.len(), N * S::F64_LANES);
+    let (to, _) = S::as_mut_simd_f64s(&mut out[first..first + width]);
     let mut sums = [simd.splat_f64s(0.0); N];
+    sums.copy_from_slice(to);
     for (&col, &value) in row.cols.iter().zip(row.values) {
         let start = col as usize * k + first;
         let (right, _) = S::as_simd_f64s(&matrix[start..start + width]);
@@ -80,7 +82,6 @@ fn piece<S: Simd, const N: usize>(simd: S, row: SparseRow<'_>, matrix: &[f64], o
             *sum = simd.mul_add_e_f64s(value, *right, *sum);
         }
     }
-    let (to, _) = S::as_mut_simd_f64s(&mut out[first..first + width]);
     to.copy_from_slice(&sums);
     width
 }
@@ -122,9 +123,9 @@ mod tests {
         // Every mix of pieces and a rest that the widths can make; small integers, so that any order is exact.
         for k in 0..80 {
             let matrix: Vec<f64> = (0..5 * k).map(|i| (i * 7 % 23) as f64).collect();
-            let mut out = vec![f64::NAN; k];
-            row.times(&matrix, &mut out);
-            let expected = (0..k).map(|j| 2.0 * matrix[k + j] - matrix[3 * k + j] + 5.0 * matrix[4 * k + j]);
+            let mut out = vec![1.0; k];
+            row.add_times(&matrix, &mut out);
+            let expected = (0..k).map(|j| 1.0 + 2.0 * matrix[k + j] - matrix[3 * k + j] + 5.0 * matrix[4 * k + j]);
             assert!(out.iter().copied().eq(expected), "{k} columns");
 
             let t: Vec<f64> = (0..k).map(|j| j as f64 - 3.0).collect();
@@ -137,9 +138,9 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_row_gives_zeros() {
-        let mut out = [f64::NAN; 5];
-        SparseRow { cols: &[], values: &[] }.times(&[], &mut out);
-        assert_eq!(out, [0.0; 5]);
+    fn an_empty_row_changes_nothing() {
+        let mut out = [1.5; 5];
+        SparseRow { cols: &[], values: &[] }.add_times(&[], &mut out);
+        assert_eq!(out, [1.5; 5]);
     }
 }

@@ -200,7 +200,8 @@ fn eigh_ascending_bytes(n: usize) -> u64 {
 }
 
 fn eigh_scratch(n: usize) -> StackReq {
-    evd::self_adjoint_evd_scratch::<f64>(n, evd::ComputeEigenvectors::Yes, Par::Seq, default())
+    // The library takes one from n.
+    evd::self_adjoint_evd_scratch::<f64>(n.max(1), evd::ComputeEigenvectors::Yes, Par::Seq, default())
 }
 
 /// Replaces the part of `c` from a place on by `(I − V T Vᵀ)` times it, or by the transpose's product.

@@ -19,7 +19,7 @@ use super::block_qr::refuse_non_finite;
 use super::dense::{Eigh, eigh, eigh_bytes};
 use super::products::{Shifted, gram_bytes, times_bytes};
 use super::tsqr::columns;
-use super::{check_fits, on_lane, part_of, signs};
+use super::{check_fits, on_lane, part_of, signs, whole_rows};
 use crate::array::{Array, Block, Working};
 use crate::error::{Error, Result};
 use crate::runtime::{Cluster, Progress};
@@ -116,7 +116,7 @@ pub(crate) fn upper(
     // Two partials while they are joined.
     let working = Working { fixed: 2 * square + gram_bytes(p), per_row: 0, kept: square };
     check_fits(cluster, working.fixed, || too_wide(operation, p))?;
-    let found = a.reduce_blocks(
+    let found = whole_rows(a).reduce_blocks(
         cluster,
         operation,
         working,
@@ -170,7 +170,7 @@ fn gram_times(
         values.add_transposed_times(&t, &mut sum)?;
         Ok(sum)
     };
-    let found = a.reduce_blocks(
+    let found = whole_rows(a).reduce_blocks(
         cluster,
         "eigh_gram check",
         working,

@@ -18,7 +18,7 @@ use nalgebra::{DMatrix, DMatrixView};
 use super::block_qr::refuse_non_finite;
 use super::dense::{SmallSvd, svd_bytes, svd_small};
 use super::products::{Shifted, tile_bytes, tile_rows};
-use super::{check_fits, on_lane, signs};
+use super::{check_fits, on_lane, signs, whole_rows};
 use crate::array::{Array, Block};
 use crate::error::{Error, Result};
 use crate::runtime::Cluster;
@@ -126,7 +126,7 @@ impl IncrementalPca {
     /// Those of [`partial_fit`](Self::partial_fit); [`Error::TooBig`] before any work when a step does not fit a worker;
     /// those of the blocks. What was learnt before an error stays.
     pub fn fit_blocks(&mut self, cluster: &Cluster, x: &Array) -> Result<()> {
-        for block in x.blocks(cluster)? {
+        for block in whole_rows(x).blocks(cluster)? {
             let block = block?;
             let bytes = incremental_pca_bytes(block.rows(), block.cols(), self.k);
             let hint = || format!("incremental pca of {} rows at once (use smaller blocks)", block.rows());

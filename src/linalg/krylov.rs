@@ -15,8 +15,8 @@
 //!
 //! The space: Golub & Underwood 1977 and Musco & Musco 2015 (randomised block Krylov iteration, algorithm 2), from a Gaussian
 //! block. The restart: Wu & Simon 2000, §3; Baglama & Reichel 2005, §3, without their special cases, because H is computed
-//! from the overlaps and not assumed. The block is wider than what is asked for, so that values repeated up to `k` times are all
-//! found. A space that G maps into itself ends the iteration: it then holds the answer, whatever the rank.
+//! from the overlaps and not assumed. A space from blocks of r vectors knows at most r copies of a repeated value; where it has
+//! found as many, random vectors widen the block. A space that G maps into itself holds all there is for it, whatever the rank.
 //!
 //! The limit: G squares the singular values, so that a direction of σ is found as well as σ² stands out of `ε σ₁²`.
 //!
@@ -34,8 +34,16 @@ use crate::array::random;
 use crate::error::Result;
 use crate::runtime::{Cluster, Progress};
 
-/// Vectors of a space that is not asked for more: enough for a dozen steps of a narrow block.
-const LEAST_CAPACITY: usize = 192;
+/// What a space is begun with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Size {
+    /// How many eigenpairs are asked for.
+    pub(crate) k: usize,
+    /// Vectors of a block.
+    pub(crate) width: usize,
+    /// Vectors that the space may hold, at least three blocks and `k`.
+    pub(crate) capacity: usize,
+}
 
 /// A growing space, and G as seen from it.
 pub(crate) struct Krylov {
@@ -48,8 +56,8 @@ pub(crate) struct Krylov {
     h: DMatrix<f64>,
     /// The newest block's part in G times the one before it.
     coupling: DMatrix<f64>,
-    width: usize,
-    capacity: usize,
+    size: Size,
+    seed: u64,
     passes: usize,
 }
 
@@ -73,36 +81,23 @@ struct Orthonormal {
 }
 
 impl Krylov {
-    /// Begins a space from a Gaussian block of `width` vectors, without a pass.
+    /// Begins a space from a Gaussian block, without a pass.
     pub(crate) fn begin(
         cluster: &Cluster,
         operator: Operator,
-        (width, seed): (usize, u64),
+        size: Size,
+        seed: u64,
         progress: Option<Progress>,
     ) -> Result<Self> {
-        let (p, capacity) = (operator.n_cols(), LEAST_CAPACITY.max(3 * width));
-        let held = (capacity.min(p) * p * 8) as u64;
-        let need = operator.pass_bytes(width, held).max(lane_bytes(capacity.min(p), width, p));
-        let operation = operator.operation();
-        check_fits(cluster, need, || {
-            format!("{operation} of {p} columns (ask for fewer components, or select columns)")
-        })?;
         // Another stream than that of an array the caller may have made from the same seed.
         let seed = seed ^ 0x9E37_79B9_7F4A_7C15;
-        let start = random::normal(p as u64, width as u64, seed, None).compute(cluster)?.to_vec::<f64>();
-        let start = DMatrix::from_vec(width, p, start);
-        let first = on_lane(cluster, operation, lane_bytes(0, width, p), move || orthonormal(&[], &start, 0.0))?;
-        Ok(Krylov {
-            cluster: cluster.clone(),
-            operator,
-            progress,
-            coupling: DMatrix::zeros(0, 0),
-            h: DMatrix::zeros(0, 0),
-            basis: vec![Arc::new(first.vectors)],
-            width,
-            capacity,
-            passes: 0,
-        })
+        let (h, coupling) = (DMatrix::zeros(0, 0), DMatrix::zeros(0, 0));
+        let cluster = cluster.clone();
+        let mut space = Krylov { cluster, operator, progress, basis: Vec::new(), h, coupling, size, seed, passes: 0 };
+        space.check_fits(size.width)?;
+        let first = space.fresh_block()?;
+        space.basis.push(Arc::new(first));
+        Ok(space)
     }
 
     /// Applies G to the newest block and returns what is known then.
@@ -133,14 +128,69 @@ impl Krylov {
     /// Forgets all but the best Ritz vectors and the newest block, where the next step would find no room.
     pub(crate) fn make_room(&mut self, ritz: &Ritz) -> Result<()> {
         let newest = self.basis.last().expect("a space has a block").clone();
-        if self.h.nrows() + 2 * newest.nrows() <= self.capacity {
+        let Size { k, capacity, .. } = self.size;
+        if self.h.nrows() + 2 * newest.nrows() <= capacity {
             return Ok(());
         }
-        let keep = (self.width + (self.capacity - 3 * self.width) / 2).min(self.h.nrows());
+        // Many kept vectors widen the gap below those that are asked for; many steps between restarts use it.
+        let keep = (k + 2 * (capacity - k) / 5).min(capacity.saturating_sub(2 * newest.nrows())).max(k);
+        let keep = keep.min(self.h.nrows());
         let kept = self.vectors(ritz, keep)?;
         self.h = DMatrix::from_diagonal(&ritz.values[..keep].to_vec().into());
+        // The vectors that stay hang together with the newest block by their own last rows, which its step will find.
         self.basis = vec![Arc::new(kept), newest];
         Ok(())
+    }
+
+    /// Returns whether copies of a repeated value may be missing: a space from blocks of r vectors knows at most r copies of
+    /// one, and so many it has found.
+    pub(crate) fn may_hide_copies(&self, ritz: &Ritz) -> bool {
+        let width = self.basis.last().map_or(0, |block| block.nrows()).max(self.size.width);
+        let values = &ritz.values[..self.size.k.min(ritz.values.len())];
+        let alike = |run: &[f64]| run[0] > 1e-13 * values[0] && run[0] - run[width - 1] <= 1e-8 * values[0];
+        // A space that is everything hides nothing.
+        self.h.nrows() < self.operator.n_cols() && values.windows(width).any(alike)
+    }
+
+    /// Adds random vectors to the newest block, which bring what the space has not met.
+    pub(crate) fn widen(&mut self, ritz: &Ritz) -> Result<()> {
+        let fresh = self.fresh_block()?;
+        let newest = self.basis.pop().expect("a space has a block");
+        let (r, n) = (newest.nrows(), fresh.nrows());
+        let mut block = DMatrix::zeros(r + n, fresh.ncols());
+        block.rows_mut(0, r).copy_from(&newest);
+        block.rows_mut(r, n).copy_from(&fresh);
+        self.check_fits(r + n)?;
+        self.basis.push(Arc::new(block));
+        self.coupling = DMatrix::zeros(0, 0);
+        self.make_room(ritz)
+    }
+
+    /// Returns random vectors, orthonormal to the space and among themselves; fewer where the space is nearly everything.
+    fn fresh_block(&mut self) -> Result<DMatrix<f64>> {
+        let (p, width) = (self.operator.n_cols(), self.size.width);
+        self.seed = self.seed.wrapping_add(1);
+        let block = random::normal(p as u64, width as u64, self.seed, None).compute(&self.cluster)?.to_vec::<f64>();
+        let block = DMatrix::from_vec(width, p, block);
+        let (basis, bytes) = (self.basis.clone(), self.lane_bytes());
+        // What rounding leaves of Gaussian vectors within the space is about 1e-15 of them.
+        let noise = 1e-10 * block.norm();
+        let run = move || Ok(orthonormal(&basis, &block, noise)?.vectors);
+        on_lane(&self.cluster, self.operator.operation(), bytes, run)
+    }
+
+    /// Refuses blocks of so many vectors if a pass, a step on a lane or the last look would not fit.
+    fn check_fits(&self, width: usize) -> Result<()> {
+        let (p, operation) = (self.operator.n_cols(), self.operator.operation());
+        let Size { k, capacity, .. } = self.size;
+        let held = capacity.min(p);
+        let bytes = (held * p * 8) as u64;
+        let last = k + self.size.width;
+        let passes = self.operator.pass_bytes(width, bytes).max(self.operator.pass_bytes(last, (last * p * 8) as u64));
+        let need = passes.max(lane_bytes(held, width, p));
+        check_fits(&self.cluster, need, || {
+            format!("{operation} of {p} columns (ask for fewer components, or select columns)")
+        })
     }
 
     /// Returns the first Ritz vectors, as rows.
@@ -180,7 +230,7 @@ impl Krylov {
 
     fn lane_bytes(&self) -> u64 {
         let held: usize = self.basis.iter().map(|block| block.nrows()).sum();
-        lane_bytes(held, self.width, self.operator.n_cols())
+        lane_bytes(held, self.size.width, self.operator.n_cols())
     }
 }
 
@@ -227,12 +277,6 @@ fn orthonormal(basis: &[Arc<DMatrix<f64>>], block: &DMatrix<f64>, noise: f64) ->
         inside += gemm(&take_overlap(basis, &mut vectors)?, &outside)?;
     }
     Ok(Orthonormal { vectors, inside, outside })
-}
-
-/// Makes vectors orthonormal on a lane; there may be fewer afterwards.
-pub(crate) fn orthonormalised(cluster: &Cluster, operator: &Operator, vectors: &DMatrix<f64>) -> Result<DMatrix<f64>> {
-    let (bytes, vectors) = (lane_bytes(0, vectors.nrows(), vectors.ncols()), vectors.clone());
-    on_lane(cluster, operator.operation(), bytes, move || Ok(orthonormal(&[], &vectors, 0.0)?.vectors))
 }
 
 /// Takes from a block of vectors what the basis has of it, and returns that.

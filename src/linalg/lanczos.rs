@@ -3,23 +3,29 @@
 //!
 //! A block Krylov space of `AᵀA` (see `krylov.rs`) with thick restarts and full re-orthogonalisation grows by one pass over the
 //! data a step, until each of the vectors asked for is an eigenvector of `AᵀA` within the tolerance. A last pass measures
-//! what was found. The block has four vectors more than are asked for, so that a value repeated up to `k` times is found
-//! as often as it is there.
+//! what was found. Blocks are narrow, so that the space may hold many of them, and are widened by random vectors where
+//! a value is repeated as often as they could tell; three steps later either more copies have come, or there are none.
 
 use std::sync::Arc;
 
 use nalgebra::DMatrix;
 
 use super::compressed::check_k;
-use super::krylov::{Krylov, Ritz};
+use super::krylov::{Krylov, Ritz, Size};
 use super::operator::{Operator, pass_of};
 use super::triplets::{Triplets, left_vectors, triplets};
 use crate::array::{Array, Over};
 use crate::error::{Error, Result};
 use crate::runtime::{Cluster, Progress};
 
-/// Vectors of a block beyond those that are asked for.
+/// Vectors of a block and of the last look beyond those that are asked for.
 const GUARDS: usize = 4;
+/// Vectors of a block: few enough for a long history, enough for few passes.
+const WIDEST_BLOCK: usize = 20;
+/// Vectors of a space, at least.
+const LEAST_CAPACITY: usize = 128;
+/// Steps in which random vectors bring what was missing into sight.
+const STEPS_AFTER_WIDENING: usize = 3;
 /// Below this rounding decides: G's products err by a few ε σ₁² themselves.
 const LEAST_TOLERANCE: f64 = 1e-13;
 
@@ -88,11 +94,11 @@ pub struct Lanczos {
 ///
 /// With [`Centre::Mean`] `vt` are the principal components and `s²/(n − 1)` their variances. Singular values are accurate
 /// to `ε s[0]` and the square of their residual; vectors to their residual over the gap, and where σ is small, to about
-/// `ε (s[0]/σ)²`, because `AᵀA` is iterated. The same input on the same chunk grid gives the same bits on any number of
+/// `ε (s[0]/σ)²`, because `AᵀA` is iterated. Repeated values are found as often as they are there. The same input on the same chunk grid gives the same bits on any number of
 /// workers.
 ///
-/// Vectors as long as the matrix is wide are held in memory, 192 of them or three blocks of `k + 4`, whichever is more;
-/// nothing columns × columns is, and nothing as tall as the matrix.
+/// Vectors as long as the matrix is wide are held in memory, 128 or `2 k + 160` of them, whichever is more; nothing columns ×
+/// columns is, and nothing as tall as the matrix.
 ///
 /// # Errors
 /// [`Error::BadArgument`] for a `k` of zero or above the smaller of rows and columns, or a tolerance out of range;
@@ -120,10 +126,10 @@ pub fn lanczos(cluster: &Cluster, a: &Array, options: &LanczosOptions) -> Result
         Centre::Row(row) => row.clone(),
     };
     let operator = Operator::new("lanczos", a, mean)?;
-    let width = (options.k + GUARDS).min(a.rows().min(a.cols()) as usize);
-    let mut space = Krylov::begin(cluster, operator, (width, options.seed), options.progress.clone())?;
+    let size = size(a, options.k);
+    let mut space = Krylov::begin(cluster, operator, size, options.seed, options.progress.clone())?;
     let ritz = iterate(&mut space, options)?;
-    let vectors = Arc::new(space.vectors(&ritz, width)?);
+    let vectors = Arc::new(space.vectors(&ritz, options.k + GUARDS)?);
     let (operator, passes) = space.end();
     let found = triplets(cluster, &operator, &vectors, options.k, pass_of(&options.progress, passes))?;
     confirm(&found, options, passes)?;
@@ -155,17 +161,36 @@ fn check_request(a: &Array, options: &LanczosOptions) -> Result<()> {
     Ok(())
 }
 
-/// Steps until every vector that is asked for is good enough.
+fn size(a: &Array, k: usize) -> Size {
+    let width = (k + GUARDS).min(WIDEST_BLOCK).min(a.rows().min(a.cols()) as usize);
+    Size { k, width, capacity: LEAST_CAPACITY.max(2 * k + 8 * width) }
+}
+
+/// Steps until every vector that is asked for is good enough, and none is missing.
 fn iterate(space: &mut Krylov, options: &LanczosOptions) -> Result<Ritz> {
-    let mut reached = f64::INFINITY;
+    let (mut reached, mut wait, mut accepted) = (f64::INFINITY, 0, None);
     for _ in 0..options.max_iterations {
         let ritz = space.step()?;
-        let worst = ritz.residuals[..options.k].iter().copied().fold(0.0, f64::max);
-        if space.is_exhausted() || worst <= options.tolerance * ritz.values[0] {
-            return Ok(ritz);
+        let (all, largest) = (ritz.values.len() >= options.k, ritz.values[0]);
+        let worst = ritz.residuals.iter().take(options.k).copied().fold(0.0, f64::max);
+        reached = if largest > 0.0 { worst / largest } else { 0.0 };
+        let is_good = all && reached <= options.tolerance;
+        if space.is_exhausted() && !all {
+            space.widen(&ritz)?;
+        } else if is_good && (wait == 0 || space.is_exhausted()) {
+            let unchanged = |before: &Vec<f64>| {
+                before.iter().zip(&ritz.values).all(|(before, now)| now - before <= options.tolerance * largest)
+            };
+            if accepted.as_ref().is_some_and(unchanged) || !space.may_hide_copies(&ritz) {
+                return Ok(ritz);
+            }
+            accepted = Some(ritz.values[..options.k].to_vec());
+            wait = STEPS_AFTER_WIDENING;
+            space.widen(&ritz)?;
+        } else {
+            wait = wait.saturating_sub(1);
+            space.make_room(&ritz)?;
         }
-        reached = worst / ritz.values[0];
-        space.make_room(&ritz)?;
     }
     Err(no_convergence(options, options.max_iterations, reached))
 }

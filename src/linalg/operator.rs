@@ -23,16 +23,16 @@ use nalgebra::{DMatrix, DVector};
 
 use super::block_qr::refuse_non_finite;
 use super::dense::{self, qr_bytes};
-use super::part_of;
 use super::products::Shifted;
 use super::rows::{r_of_rows, r_of_rows_bytes, stacked_r};
 use super::tsqr::columns;
-use crate::array::{Array, Block, BlockInfo, Working};
+use super::{part_of, whole_rows};
+use crate::array::{Array, Block, BlockInfo, BlockKind, Runs, Working};
 use crate::error::{Error, Result};
 use crate::runtime::{Cluster, Progress};
 
 /// Partials that wait for their other half may take so much: larger ones are made by fewer, longer runs of blocks.
-const WAITING_BYTES: u64 = 96 << 20;
+const WAITING_BYTES: u64 = 64 << 20;
 
 /// What makes the products: an array, the row that is taken from each of its rows, and a factor.
 #[derive(Clone)]
@@ -79,7 +79,7 @@ impl Operator {
         if let Some(col) = mean.iter().position(|value| !value.is_finite()) {
             return Err(Error::NonFinite { operation, row: 0, col: col as u64, value: mean[col] });
         }
-        Ok(Operator { operation, array: array.clone(), n_cols, mean: mean.into(), scale: 1.0 })
+        Ok(Operator { operation, array: whole_rows(array), n_cols, mean: mean.into(), scale: 1.0 })
     }
 
     /// Returns the number of columns: the length of a vector.
@@ -162,17 +162,15 @@ impl Operator {
         look: bool,
         progress: Option<Progress>,
     ) -> Result<Products> {
-        let ((l, p), working) = (v.shape(), self.working(v.nrows(), held));
-        let n_runs = 1usize << self.depth(l);
+        let (l, p) = v.shape();
+        let runs = Runs { name: self.operation, n: 1 << self.depth(l), working: self.working(l, held), progress };
         let (operator, vectors) = (self.clone(), v.clone());
         let found = self.array.reduce_runs(
             cluster,
-            (self.operation, n_runs),
-            working,
+            runs,
             move || Products::none(l, p, look),
             move |sums, block, info| operator.add_block(&vectors, block, info, sums),
             |left, right| Ok(left.combine(right)),
-            progress,
         )?;
         let mut found = found.unwrap_or_else(|| Products::none(l, p, look));
         if self.scale != 1.0 {
@@ -262,10 +260,14 @@ impl Operator {
     fn working(&self, l: usize, held: u64) -> Working {
         let (l, p) = (l as u64, self.n_cols as u64);
         let kept = l * p * 8 + 2 * l * l * 8;
-        let tile = rows_at_once(self.n_cols) as u64 * (p + l) * 8;
-        let small = r_of_rows_bytes(l as usize) + qr_bytes(2 * l as usize, l as usize) + 8 * l * l * 8;
+        // Rows of a CSR block are widened one by one.
+        let tile = match self.array.kind() {
+            BlockKind::Dense => rows_at_once(self.n_cols) as u64 * (p + l) * 8,
+            BlockKind::Csr => p * 8,
+        };
+        let look = r_of_rows_bytes(l as usize) + qr_bytes(2 * l as usize, l as usize) + 8 * l * l * 8;
         // Two partials while they are joined; shift, rest, counts and a row in hand; whatever else is kept.
-        Working { fixed: 2 * kept + tile + 5 * p * 8 + small + held, per_row: 2 * l * 8, kept }
+        Working { fixed: 2 * kept + tile + 5 * p * 8 + look + held, per_row: 2 * l * 8, kept }
     }
 
     /// Returns how many partials may wait at once: the depth of the tree over the runs.
@@ -315,5 +317,75 @@ impl Products {
             left
         });
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::linalg::testing::{both_kinds, cluster, noise, sparse};
+
+    fn centred(a: &DMatrix<f64>, mean: &[f64]) -> DMatrix<f64> {
+        DMatrix::from_fn(a.nrows(), a.ncols(), |i, j| a[(i, j)] - mean.get(j).copied().unwrap_or(0.0))
+    }
+
+    #[test]
+    fn a_pass_gives_the_products_of_the_centred_matrix_and_its_r_and_gram() {
+        for (rows, cols, block_rows) in [(120, 30, 32), (30, 120, 7), (5, 9, 1), (1, 4, 1)] {
+            let mut a = sparse(rows, cols, 3);
+            // Some columns without a zero: in CSR blocks they are shifted, the others are not.
+            a.columns_mut(0, cols / 2).add_scalar_mut(3.0);
+            let mean: Vec<f64> = a.row_mean().iter().copied().collect();
+            let v = Arc::new(noise(3, cols, 5));
+            for mean in [Vec::new(), mean] {
+                let x = centred(&a, &mean);
+                let t = &x * v.transpose();
+                let expected = t.transpose() * &x;
+                for array in both_kinds(&a, block_rows) {
+                    let operator = Operator::new("test", &array, mean.clone()).unwrap();
+                    let (found, look) = operator.look_at(&cluster(2), &v, None).unwrap();
+                    // Sums of 120 · 120 products of numbers below 4.
+                    assert!((&found - &expected).amax() < 1e-11, "{rows} × {cols}");
+                    let gram = t.transpose() * &t;
+                    assert!((look.gram - gram.upper_triangle()).amax() < 1e-11);
+                    assert!((look.r.transpose() * &look.r - gram).amax() < 1e-11);
+                    assert_eq!(operator.gram_times(&cluster(1), &v, 0, None).unwrap(), found);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_rows_give_zeros() {
+        let none = Array::zeros(0, 4, crate::array::DType::F64, BlockKind::Csr).unwrap();
+        let operator = Operator::new("test", &none, Vec::new()).unwrap();
+        let (found, look) = operator.look_at(&cluster(1), &Arc::new(noise(2, 4, 1)), None).unwrap();
+        assert_eq!((found, look.r.shape()), (DMatrix::zeros(2, 4), (0, 2)));
+    }
+
+    #[test]
+    fn a_power_of_two_keeps_squares_in_range() {
+        let a = noise(40, 10, 6);
+        let v = Arc::new(noise(2, 10, 7));
+        let plain = Operator::new("test", &Array::from_nalgebra(&a), Vec::new()).unwrap();
+        let expected = plain.gram_times(&cluster(1), &v, 0, None).unwrap();
+        for exponent in [700, -700, 3] {
+            let array = Array::from_nalgebra(&(&a * 2f64.powi(exponent)));
+            let mut operator = Operator::new("test", &array, Vec::new()).unwrap();
+            let found = operator.first_gram_times(&cluster(1), &v, None).unwrap();
+            let back = 2f64.powi(-exponent) / operator.scale();
+            // Powers of two round nothing.
+            assert_eq!(found * back * back, expected, "2^{exponent}");
+            assert_eq!(operator.scale() == 1.0, exponent == 3);
+        }
+    }
+
+    #[test]
+    fn few_large_partials_wait_and_many_small_ones() {
+        let depth = |cols, l| {
+            let array = Array::zeros(10, cols, crate::array::DType::F32, BlockKind::Csr).unwrap();
+            Operator::new("test", &array, Vec::new()).unwrap().depth(l)
+        };
+        assert_eq!((depth(100, 10), depth(60_000, 54), depth(1 << 20, 100)), (12, 2, 2));
     }
 }

@@ -22,8 +22,8 @@ mod solve;
 use nalgebra::DMatrix;
 
 use super::gram::eigen_residuals;
-use super::part_of;
 use super::tsqr::columns;
+use super::{part_of, whole_rows};
 use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::runtime::{Cluster, Progress};
@@ -170,7 +170,7 @@ pub struct Pca {
 /// # Ok::<(), allotment::Error>(())
 /// ```
 pub fn pca(cluster: &Cluster, x: &Array, options: &PcaOptions) -> Result<Pca> {
-    let p = check_request(x, options)?;
+    let (x, p) = (&whole_rows(x), check_request(x, options)?);
     let solver = choose(cluster, x, p, options);
     let passes = solve::parts(solver) + 1;
     let Found { mean, components, values, total } = solve(cluster, x, p, solver, options)?;
@@ -210,8 +210,7 @@ impl Pca {
 
 /// Returns `(x − mean) · componentsᵀ` as an expression.
 pub(crate) fn transform(x: &Array, components: &DMatrix<f64>, mean: &[f64]) -> Result<Array> {
-    let constant = DMatrix::from_row_slice(1, mean.len(), mean) * components.transpose();
-    x.matmul_minus(&components.transpose(), constant.as_slice())
+    x.matmul_centred(&components.transpose(), mean)
 }
 
 /// Returns `scores · components + mean` as an expression.

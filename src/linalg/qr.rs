@@ -23,7 +23,7 @@ use super::block_qr::{BlockWays, Rows, qr_of_block_bytes};
 use super::dense::{self, qr_bytes, qr_of};
 use super::products::{Shifted, tile_bytes, tile_rows};
 use super::tsqr::{columns, stacked};
-use super::{check_fits, part_of};
+use super::{check_fits, part_of, whole_rows};
 use crate::array::{Array, Block, BlockInfo, BlockKind, DType, DenseBlock, StoredBlock, Working};
 use crate::error::{Error, Result};
 use crate::runtime::{Cluster, Progress, TaskContext, task_context};
@@ -77,7 +77,7 @@ pub fn qr(cluster: &Cluster, a: &Array, options: &QrOptions) -> Result<Qr> {
     let n = columns(a, "qr")?;
     let working = working(n);
     check_fits(cluster, working.fixed, || format!("qr of {n} columns (select fewer columns)"))?;
-    let a = with_fixed_blocks(cluster, a, working)?;
+    let a = with_fixed_blocks(cluster, &whole_rows(a), working)?;
     let factored = a.reduce_blocks(
         cluster,
         "qr factors",
@@ -103,7 +103,7 @@ pub fn qr(cluster: &Cluster, a: &Array, options: &QrOptions) -> Result<Qr> {
 
 /// Cuts the rows as a plan does, so that two passes cannot cut them differently.
 fn with_fixed_blocks(cluster: &Cluster, a: &Array, working: Working) -> Result<Array> {
-    if a.cuts().is_some() {
+    if a.row_cuts().is_some() {
         return Ok(a.clone());
     }
     let plan = a.plan_for(cluster, "qr", working)?;

@@ -71,3 +71,52 @@ pub(crate) fn add_turned(turn: &DMatrix<f64>, vectors: &DMatrix<f64>, out: &mut 
     }
     Ok(())
 }
+
+/// Makes vectors of unit length orthonormal, each to those before it, so that it changes least what comes first; from the first
+/// on that is nothing beside those before it they are left out.
+pub(crate) fn orthonormal_in_order(mut vectors: DMatrix<f64>) -> Result<DMatrix<f64>> {
+    // The second time R is nearly the identity, and what the first left is made good.
+    for _ in 0..2 {
+        let r = r_of_rows(vectors.as_slice(), vectors.nrows());
+        let n = (0..r.nrows()).take_while(|&j| r[(j, j)] > 1e-12).count();
+        if n < vectors.nrows() {
+            vectors = vectors.rows(0, n).into_owned();
+        }
+        dense::solve_rows(&r.view((0, 0), (n, n)).into_owned(), vectors.as_mut_slice())?;
+    }
+    Ok(vectors)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::linalg::testing::noise;
+
+    #[test]
+    fn tiles_give_what_the_whole_gives() {
+        // Shorter than a tile, ragged, no vectors, no length.
+        for (l, p) in [(3, 100), (5, 2 * TILE_ROWS + 7), (0, 10), (4, 0), (6, 4)] {
+            let (a, b) = (noise(l, p, 1), noise(2, p, 2));
+            // Sums of some thousand products below one.
+            assert!((overlap(&a, &b).unwrap() - &a * b.transpose()).amax() < 1e-12 || l * p == 0);
+            let (turn, mut out) = (noise(2, l, 3), b.clone());
+            add_turned(&turn, &a, &mut out).unwrap();
+            assert!(p == 0 || (out - (&b + &turn * &a)).amax() < 1e-13);
+            let r = r_of_rows(a.as_slice(), l);
+            assert_eq!(r.shape(), (l.min(p), l));
+            assert!(l == 0 || (r.transpose() * &r - &a * a.transpose()).amax() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn vectors_are_made_orthonormal_in_their_order_up_to_the_first_that_depends_on_others() {
+        let mut a = noise(6, 900, 4);
+        let same = a.row(0) - a.row(2);
+        a.set_row(4, &same);
+        a.row_iter_mut().for_each(|mut row| row.unscale_mut(row.norm()));
+        let found = orthonormal_in_order(a.clone()).unwrap();
+        assert_eq!(found.nrows(), 4);
+        assert!((&found * found.transpose() - DMatrix::identity(4, 4)).amax() < 1e-14);
+        assert!((found.row(0) - a.row(0)).amax() < 1e-15, "the first stays");
+    }
+}

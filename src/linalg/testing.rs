@@ -31,7 +31,7 @@ pub(crate) fn cluster(workers: usize) -> Cluster {
 
 /// A matrix with about one value in `one_in` stored, the rest zero.
 pub(crate) fn sparse(rows: usize, cols: usize, one_in: u64) -> DMatrix<f64> {
-    noise(rows, cols, 3).map(|x| if ((x + 0.5) * 1e9) as u64 % one_in == 0 { x + 0.6 } else { 0.0 })
+    noise(rows, cols, 3).map(|x| if (((x + 0.5) * 1e9) as u64).is_multiple_of(one_in) { x + 0.6 } else { 0.0 })
 }
 
 /// A matrix with these singular values, its singular vectors at random.

@@ -27,15 +27,8 @@ pub(crate) struct Triplets {
     pub(crate) residuals: Vec<f64>,
     /// The largest entry of `|UᵀU − I|` within the rank.
     pub(crate) orthogonality: f64,
-    /// Better vectors, not orthonormal, one for each that was given: `AᵀA v / σ²`; beyond the rank `v`.
+    /// Better vectors of unit length, not orthogonal, one for each that was given: along `AᵀA v`; beyond the rank `v`.
     pub(crate) next: DMatrix<f64>,
-}
-
-impl Triplets {
-    /// Returns the largest residual within the rank.
-    pub(crate) fn worst_residual(&self) -> f64 {
-        self.residuals[..self.rank].iter().copied().fold(0.0, f64::max)
-    }
 }
 
 /// Turns orthonormal vectors (as rows, at least `k` of them) into the `k` singular triplets they hold, by one pass.
@@ -64,7 +57,7 @@ pub(crate) fn triplets(
         let residuals = (0..k).map(|j| if j < rank { error(j) } else { beyond(j) }).collect();
         let orthogonality = orthogonality(&look.gram, &turn, &s[..rank.min(k)]);
         for j in 0..l {
-            let next = if j < rank { image_t.row(j) / s[j].powi(2) } else { vt.row(j).into_owned() };
+            let next = if j < rank { image_t.row(j).normalize() } else { vt.row(j).into_owned() };
             image_t.set_row(j, &next);
         }
         let s = s[..k].iter().map(|value| value / scale).collect();
@@ -79,8 +72,7 @@ pub(crate) fn left_vectors(array: &Array, mean: &[f64], vt: &DMatrix<f64>, s: &[
     if mean.is_empty() {
         return array.matmul(&right);
     }
-    let constant = DMatrix::from_row_slice(1, mean.len(), mean) * &right;
-    array.matmul_minus(&right, constant.as_slice())
+    array.matmul_centred(&right, mean)
 }
 
 /// Returns R with as many rows as columns, the missing ones zero.

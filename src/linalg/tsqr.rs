@@ -16,9 +16,9 @@
 use nalgebra::DMatrix;
 
 use super::block_qr::{BlockR, BlockWays, Rows, r_bytes};
-use super::check_fits;
 use super::dense::{qr_bytes, qr_r};
 use super::products::Shifted;
+use super::{check_fits, whole_rows};
 use crate::array::{Array, Block, Working};
 use crate::error::{Error, Result};
 use crate::runtime::{Cluster, Progress};
@@ -61,7 +61,7 @@ pub fn tsqr(cluster: &Cluster, a: &Array, progress: Option<Progress>) -> Result<
 pub(crate) fn r_of(cluster: &Cluster, a: &Array, operation: &'static str, progress: Option<Progress>) -> Result<Tsqr> {
     let n = columns(a, operation)?;
     check_fits(cluster, block_r_bytes(n), || format!("{operation} of {n} columns (select fewer columns)"))?;
-    let found = a.reduce_blocks(
+    let found = whole_rows(a).reduce_blocks(
         cluster,
         operation,
         Working { kept: (n * n * 8) as u64, ..block_r_bytes(n).into() },

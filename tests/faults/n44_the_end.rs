@@ -105,9 +105,10 @@ fn spill_for_ever(dir: &Path) -> Cluster {
     cluster
 }
 
-/// Returns the signals of a mask of this process.
+/// Returns the signals of a mask: of the process, or of this thread for those that are blocked.
 fn signals(field: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    // Another thread may block them all for a moment, as the C library does while it starts a thread.
+    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
     let mask = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')).unwrap();
     u64::from_str_radix(mask.trim(), 16).unwrap()
 }

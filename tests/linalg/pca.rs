@@ -1,6 +1,6 @@
 //! PCA of known spectra, every layout, and bad input.
 
-use allotment::array::{Array, BlockKind, DType};
+use allotment::array::{Array, BlockKind, BlockMap, CsrBlock, DType};
 use allotment::linalg::{Components, Pca, PcaOptions, PcaSolver, pca};
 use allotment::{Cluster, Error};
 use nalgebra::DMatrix;
@@ -135,6 +135,20 @@ fn transform_gives_the_scores_again_and_inverse_transform_the_rows() {
 }
 
 #[test]
+fn transform_loses_no_digits_to_a_mean_a_billion_times_the_deviation() {
+    let cluster = cluster(2);
+    // Steps of 2^-10 around 2^30 are exact in f64.
+    let steps = noise(200, 3, 16).map(|x| (x * 64.0).round() / 1024.0);
+    let far = Array::from_nalgebra(&steps.add_scalar(2f64.powi(30))).with_block_rows(64);
+    let found = pca(&cluster, &far, &options(3)).unwrap();
+    let (scores, again) = (scores_of(&cluster, &found), to_matrix(&cluster, &found.transform(&far).unwrap()));
+    // The mean, of which there is one f64, is off by up to 2^-24; the deviations are about 2^-6.
+    assert!((&scores - &again).amax() < 2f64.powi(-22), "{}", (&scores - &again).amax());
+    let span = |m: &DMatrix<f64>| m.row(0) - m.row(1);
+    assert!((span(&scores) - span(&again)).amax() < 1e-15, "differences of scores do not know the mean");
+}
+
+#[test]
 fn constant_columns_and_constant_matrices_have_no_variance_there() {
     let (cluster, mut x) = (cluster(2), noise(50, 4, 6));
     x.column_mut(1).fill(7.25);
@@ -245,6 +259,34 @@ fn auto_takes_the_covariance_while_it_is_moderate_and_lanczos_beyond() {
     assert_eq!(solver(40, 3), PcaSolver::CovarianceEigh);
     // 3000² numbers are 69 MiB.
     assert_eq!(solver(3000, 3), PcaSolver::Lanczos);
+}
+
+/// Rows of ten kinds, of which each has values in 200 columns of its own: 40 in a row, 60,000 columns in all.
+fn kinds_of_rows(rows: u64) -> Array {
+    let scatter = BlockMap::new("scatter", 60_000, DType::F32, BlockKind::Csr, |block, info| {
+        let (rows, drawn) = block.shape();
+        let place = |i: usize, j: usize| {
+            let row = info.row_offset as usize + i;
+            let kind = (2.0 * (row % 55) as f64).sqrt() as usize;
+            ((kind * 200 + j * 5 + row * 7919 % 5) * 27) as u32
+        };
+        let indices: Vec<u32> = (0..rows * drawn).map(|at| place(at / drawn, at % drawn)).collect();
+        let indptr: Vec<u64> = (0..=rows).map(|row| (row * drawn) as u64).collect();
+        Ok(CsrBlock::new(rows, 60_000, indptr, indices, block.to_vec::<f32>())?.into())
+    });
+    allotment::array::random::uniform(rows, 40, 3, 250).map_blocks(scatter.with_bytes_per_row(40 * 24)).unwrap()
+}
+
+#[test]
+fn sixty_thousand_sparse_columns_are_done_within_the_allowance() {
+    let (cluster, x) = (cluster(2), kinds_of_rows(2000));
+    let found = pca(&cluster, &x, &options(4)).unwrap();
+    assert_eq!((found.solver, found.components.shape()), (PcaSolver::Lanczos, (4, 60_000)));
+    // The tolerance is 1e-10 of the first variance, which is within ten times of the fourth.
+    assert!(found.residuals.iter().all(|residual| *residual < 1e-8), "{:?}", found.residuals);
+    let after = cluster.snapshot();
+    let allowances = 2 * cluster.allowance();
+    assert!(after.peak_reserved_bytes <= allowances && after.lone == 0, "{} {}", after.peak_reserved_bytes, after.lone);
 }
 
 #[test]

@@ -83,7 +83,8 @@ fn pca_bits(cluster: &Cluster) -> allotment::Result<Vec<u64>> {
 fn statistics_bits(cluster: &Cluster) -> allotment::Result<Vec<u64>> {
     let (rows, cols) = (DATA / 800, 100);
     let kept = random::normal(rows, cols, 2, 13_000).square().persist(cluster)?;
-    let asked = [Statistic::Mean, Statistic::Var { ddof: 1 }, Statistic::Nnz].map(|asked| (asked, Over::EachColumn));
+    let asked =
+        [Statistic::Mean, Statistic::Var { ddof: 1 }, Statistic::CountNonzero].map(|asked| (asked, Over::EachColumn));
     let found = kept.reduce_many(cluster, &asked, None)?;
     // The squares of standard normal numbers have mean 1 and variance 2; five standard errors of 800,000.
     assert!(found[0].iter().all(|mean| (mean - 1.0).abs() < 5.0 * (2.0 / rows as f64).sqrt()), "{:?}", found[0]);

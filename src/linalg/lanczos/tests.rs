@@ -66,9 +66,9 @@ fn centring_loses_nothing_to_means_a_million_times_the_deviations() {
     for array in both_kinds(&a, 32) {
         let found = lanczos(&cluster(2), &array, &centred(4)).unwrap();
         let expected = svd_small(&explicitly_centred(&steps)).unwrap().s;
-        for j in 0..4 {
+        for (found, expected) in found.s.iter().zip(&expected) {
             // The mean itself is rounded to 2^20 ε, against deviations of 2^-5.
-            assert!((found.s[j] / expected[j] - 1.0).abs() < 1e-7, "{} {}", found.s[j], expected[j]);
+            assert!((found / expected - 1.0).abs() < 1e-7, "{found} {expected}");
         }
         assert!(found.residuals.iter().all(|r| *r < 1e-6), "{:?}", found.residuals);
     }
@@ -89,9 +89,22 @@ fn repeated_and_clustered_values_are_all_found() {
             }
         }
     }
-    let identity = Array::from_nalgebra(&DMatrix::<f64>::identity(50, 50)).with_block_rows(9);
-    let found = lanczos(&cluster(2), &identity, &options(8)).unwrap();
-    assert!(found.s.iter().all(|s| (s - 1.0).abs() < 1e-14) && found.passes == 2, "{:?}", found.s);
+}
+
+#[test]
+fn values_repeated_more_often_than_a_block_is_wide_are_all_found() {
+    let identity = Array::from_nalgebra(&DMatrix::<f64>::identity(100, 100)).with_block_rows(9);
+    for (k, passes) in [(8, 2), (30, 4), (100, 6)] {
+        let found = lanczos(&cluster(2), &identity, &options(k)).unwrap();
+        assert!(found.s.iter().all(|s| (s - 1.0).abs() < 1e-13) && found.rank == k, "{:?}", found.s);
+        assert!(found.passes <= passes, "{k} components: {} passes", found.passes);
+    }
+    let spectrum: Vec<f64> = [vec![2.0; 45], (0..150).map(|i| 1.5 - 0.01 * i as f64).collect()].concat();
+    let a = with_spectrum(260, 200, &spectrum);
+    let found = lanczos(&cluster(2), &Array::from_nalgebra(&a).with_block_rows(64), &options(50)).unwrap();
+    for j in 0..50 {
+        assert!((found.s[j] - spectrum[j]).abs() < 1e-13 * spectrum[0], "{j}: {:?}", found.s);
+    }
 }
 
 #[test]
@@ -102,9 +115,7 @@ fn spaces_that_are_full_are_begun_again_until_the_vectors_are_good() {
     let array = Array::from_nalgebra(&a).with_block_rows(100);
     let found = lanczos(&cluster(2), &array, &options(6)).unwrap();
     assert!(found.passes > 25, "the test is to begin again at least once: {} passes", found.passes);
-    for j in 0..6 {
-        assert!((found.s[j] - spectrum[j]).abs() < 1e-13, "{:?}", found.s);
-    }
+    assert!(found.s.iter().zip(&spectrum).all(|(f, e)| (f - e).abs() < 1e-13), "{:?}", found.s);
     assert!(found.residuals.iter().all(|r| *r < 2e-10), "{:?}", found.residuals);
 }
 
@@ -116,7 +127,8 @@ fn fewer_singular_values_than_asked_for_are_told_by_the_rank() {
         assert_eq!(found.rank, 3, "{:?}", found.s);
         assert_agrees(&found, &a, "rank 3");
         let u = found.left_vectors(&array).unwrap().compute(&cluster(1)).unwrap().to_nalgebra::<f64>();
-        assert!((u * DMatrix::from_diagonal(&found.s.clone().into()) * &found.vt - &a).amax() < 1e-13);
+        // The last direction is good to ε (7 / 1e-3)², and weighs 1e-3.
+        assert!((u * DMatrix::from_diagonal(&found.s.clone().into()) * &found.vt - &a).amax() < 2e-11);
     }
 }
 

@@ -6,11 +6,14 @@
 
 use nalgebra::{DMatrix, DVector};
 
-use crate::array::{Array, Block, BlockInfo, DenseBlock, StoredBlock, Working};
-use crate::error::Result;
+use crate::array::{Array, Block, BlockKind, DenseBlock, Runs, StoredBlock, Working};
+use crate::error::{Error, Result};
 use crate::linalg::moments::safe_shift;
 use crate::linalg::products::{Shifted, times_bytes};
-use crate::runtime::{Cluster, Progress, TaskContext};
+use crate::runtime::{Cluster, Progress, task_context};
+
+/// Partials that wait for their other half may take so much: larger ones are made by fewer, longer runs of blocks.
+const WAITING_BYTES: u64 = 64 << 20;
 
 /// What the second pass gives: the scores' blocks in row order, and Tᵀ(X − mean).
 pub(super) struct Scored {
@@ -19,7 +22,14 @@ pub(super) struct Scored {
 }
 
 impl Scored {
-    fn of_block(block: &Block, components: &DMatrix<f64>, mean: &[f64], context: &TaskContext) -> Result<Self> {
+    fn none(k: usize, p: usize) -> Self {
+        Scored { blocks: Vec::new(), t_x: DMatrix::zeros(k, p) }
+    }
+
+    /// Adds a block, the next in row order.
+    fn add(&mut self, block: &Block, components: &DMatrix<f64>, mean: &[f64]) -> Result<()> {
+        let outside = || Error::ClusterDown { cause: "a block ran outside of a task".into() };
+        let store = task_context().ok_or_else(outside)?.store()?;
         let ((rows, p), k) = (block.shape(), components.nrows());
         let shift = safe_shift(block)?;
         let shifted = Shifted::new(block, &shift);
@@ -33,11 +43,10 @@ impl Scored {
                 sums[j] += *value;
             }
         }
-        let mut t_x = DMatrix::zeros(k, p);
-        shifted.add_transposed_times(&t, &mut t_x)?;
-        t_x.ger(1.0, &sums, &rest, 1.0);
-        let stored = Block::Dense(DenseBlock::new(rows, k, t)?).store(&context.store()?)?;
-        Ok(Scored { blocks: vec![stored], t_x })
+        shifted.add_transposed_times(&t, &mut self.t_x)?;
+        self.t_x.ger(1.0, &sums, &rest, 1.0);
+        self.blocks.push(Block::Dense(DenseBlock::new(rows, k, t)?).store(&store)?);
+        Ok(())
     }
 
     fn combine(mut self, mut other: Self) -> Self {
@@ -56,17 +65,23 @@ pub(super) fn scores(
     progress: Option<Progress>,
 ) -> Result<Scored> {
     let (k, p) = components.shape();
-    let working = working(k, p);
-    let (components, mean) = (components.clone(), mean.to_vec());
-    let map =
-        move |block: &Block, _: BlockInfo, context: &TaskContext| Scored::of_block(block, &components, &mean, context);
-    let found = x.reduce_blocks(cluster, "pca scores", working, map, |l, r| Ok(l.combine(r)), progress)?;
+    let (working, components, mean) = (working(x.kind(), k, p), components.clone(), mean.to_vec());
+    let n = 1usize << (WAITING_BYTES / working.kept.max(1)).clamp(2, 12);
+    let found = x.reduce_runs(
+        cluster,
+        Runs { name: "pca scores", n, working, progress },
+        move || Scored::none(k, p),
+        move |scored, block, _| scored.add(block, &components, &mean),
+        |left, right| Ok(left.combine(right)),
+    )?;
     Ok(found.expect("a matrix with rows has blocks"))
 }
 
 /// Returns what the pass holds besides its block.
-pub(super) fn working(k: usize, p: usize) -> Working {
+fn working(kind: BlockKind, k: usize, p: usize) -> Working {
+    // Rows of a CSR block are widened one by one.
+    let tile = if kind == BlockKind::Csr { (p * 8) as u64 } else { times_bytes(p) };
     // Two partials while they are joined, a tile, some rows of numbers; and the block's own scores.
-    let fixed = 2 * (k * p * 8) as u64 + times_bytes(p) + 4 * (p * 8) as u64;
+    let fixed = 2 * (k * p * 8) as u64 + tile + 4 * (p * 8) as u64;
     Working { fixed, per_row: (k * 8) as u64, kept: (k * p * 8) as u64 }
 }

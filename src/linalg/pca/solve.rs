@@ -4,8 +4,8 @@
 //! | --- | --- | --- | --- |
 //! | covariance | 1 | columns² | ε of the largest |
 //! | tsqr | 1 | columns² | ε² of the largest |
-//! | lanczos | 1 and one a step | about 200 · columns | its residual |
-//! | randomized | 1 and a few | about 200 · columns | 10⁻³ of itself, or its residual |
+//! | lanczos | 1 and one a step | 128 · columns or more | its residual |
+//! | randomized | 1 and a few | 192 · columns or more | 10⁻³ of itself, or its residual |
 
 use nalgebra::DMatrix;
 
@@ -99,6 +99,7 @@ fn by_tsqr(cluster: &Cluster, x: &Array, p: usize, options: &PcaOptions) -> Resu
 
 fn by_lanczos(cluster: &Cluster, x: &Array, options: &PcaOptions) -> Result<Found> {
     let k = options.components.at_most(x.rows(), 0);
+    check_vectors_fit(cluster, x, k)?;
     let (mean, total) = mean_and_total(cluster, x, part_of(&options.progress, 0, 3))?;
     let settings = LanczosOptions {
         k,
@@ -113,6 +114,7 @@ fn by_lanczos(cluster: &Cluster, x: &Array, options: &PcaOptions) -> Result<Foun
 
 fn by_sketch(cluster: &Cluster, x: &Array, options: &PcaOptions) -> Result<Found> {
     let k = options.components.at_most(x.rows(), 0);
+    check_vectors_fit(cluster, x, k)?;
     let (mean, total) = mean_and_total(cluster, x, part_of(&options.progress, 0, 3))?;
     let settings = SvdCompressedOptions {
         k,
@@ -123,6 +125,15 @@ fn by_sketch(cluster: &Cluster, x: &Array, options: &PcaOptions) -> Result<Found
     };
     let Triplets { s, vt, .. } = compressed_triplets(cluster, x, mean.clone(), &settings)?;
     Ok(Found { mean, components: vt, values: s.iter().map(|s| s * s).collect(), total })
+}
+
+/// Refuses, before any pass, what the iteration would refuse after the pass for the means: it holds at least a few blocks of
+/// vectors as long as a row, and says exactly how many.
+fn check_vectors_fit(cluster: &Cluster, x: &Array, k: usize) -> Result<()> {
+    let (least, p) = ((2 * k as u64).max(128), x.cols());
+    check_fits(cluster, least.min(p).saturating_mul(p * 8), || {
+        format!("pca of {p} columns (ask for fewer components, or select columns, such as the variable genes)")
+    })
 }
 
 /// Returns the mean of each column, and the sum of the squares about them of all columns: one pass, and nothing columns ×

@@ -107,15 +107,13 @@ impl<'a> Shifted<'a> {
         if k == 0 || out.is_empty() {
             return Ok(());
         }
+        // Where nothing is stored, nothing is visited.
+        out.fill(0.0);
         match self.block {
             Block::Csr(csr) => {
                 self.for_each_stored_row(csr, |row, cols, values| {
-                    SparseRow { cols, values }.times(components.as_slice(), &mut out[row * k..(row + 1) * k]);
+                    SparseRow { cols, values }.add_times(components.as_slice(), &mut out[row * k..(row + 1) * k]);
                 });
-                Ok(())
-            }
-            Block::Dense(_) if self.block.cols() == 0 => {
-                out.fill(0.0);
                 Ok(())
             }
             Block::Dense(_) => self.for_each_tile(tile_rows(self.block.cols()), |first, tile| {
