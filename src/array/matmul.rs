@@ -7,8 +7,9 @@ use std::ops::Range;
 
 use nalgebra::{DMatrix, DMatrixView};
 
+use super::sparse_row::SparseRow;
 use super::values::{Values, with_values};
-use super::{Block, CsrBlock, DType, DenseBlock};
+use super::{Block, CsrBlock, DType, DenseBlock, Element};
 
 /// Rows that are converted to `f64` at once.
 const TILE_ROWS: usize = 256;
@@ -131,16 +132,14 @@ impl Product {
     }
 
     /// Adds up the rows of `V` that a row's columns name.
-    #[expect(clippy::unnecessary_cast, reason = "one of the eleven types is f64 already")]
     fn csr(&self, block: &CsrBlock, result: &mut [f64]) {
-        let k = self.cols();
-        let right = self.right_t.as_slice();
-        with_values!(&block.values, values => for (row, out) in result.chunks_exact_mut(k).enumerate() {
-            for entry in block.row(row) {
-                let (col, value) = (block.indices[entry] as usize, values[entry] as f64);
-                out.iter_mut().zip(&right[col * k..(col + 1) * k]).for_each(|(sum, v)| *sum += value * v);
-            }
-        });
+        let mut wide = Vec::new();
+        for (row, out) in result.chunks_exact_mut(self.cols()).enumerate() {
+            let entries = block.row(row);
+            wide.clear();
+            with_values!(&block.values, values => wide.extend(values[entries.clone()].iter().map(|v| v.to_f64())));
+            SparseRow { cols: &block.indices[entries], values: &wide }.add_times(self.right_t.as_slice(), out);
+        }
     }
 }
 

@@ -42,6 +42,7 @@ mod registry;
 mod rows;
 mod select;
 mod source;
+mod sparse_row;
 mod stack;
 mod travel;
 mod values;
@@ -65,6 +66,7 @@ pub use travel::SourceAddress;
 pub use values::{Buffer, Values};
 
 pub(crate) use compute::Runs;
+pub(crate) use sparse_row::SparseRow;
 pub(crate) use travel::{seal, unseal};
 pub(crate) use values::with_values;
 
