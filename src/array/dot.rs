@@ -14,7 +14,7 @@
 //! The result is dense `f64`, whatever the inputs. Runs begin at multiples of a fixed step, so that a value is the sum of the
 //! same parts in the same order on any number of workers. Each block of the result reads the rows of A that it stands for, and
 //! all of B: a tall A times a B that is small beside it is one pass over A. `Xᵀ·Y` of two tall arrays has a small result, which is one
-//! block and so one task.
+//! block and so one task: [`linalg::cross`](crate::linalg::cross) is the quicker way there.
 
 use std::ops::Range;
 

@@ -35,6 +35,7 @@ mod need;
 mod ops;
 #[cfg(test)]
 mod oracle;
+mod pairs;
 mod plan;
 pub mod random;
 mod reduce;

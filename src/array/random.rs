@@ -80,7 +80,7 @@ pub fn normal(rows: u64, cols: u64, seed: u64, chunk_rows: impl Into<Option<u64>
 ///
 /// # Errors
 ///
-/// [`Error::BadArgument`](crate::Error::BadArgument) when `high` is not above `low`.
+/// [`Error::BadArgument`] when `high` is not above `low`.
 ///
 /// # Examples
 ///

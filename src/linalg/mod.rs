@@ -17,6 +17,7 @@
 
 mod block_qr;
 mod compressed;
+mod cross;
 mod dense;
 mod gram;
 mod incremental;
@@ -39,6 +40,7 @@ mod work;
 
 pub use block_qr::BlockWays;
 pub use compressed::{SvdCompressedOptions, svd_compressed};
+pub use cross::cross;
 pub use dense::{
     Eigh, SmallSvd, add_transposed_times, eigh, eigh_bytes, gemm, gram_upper, qr_bytes, qr_r, qr_thin,
     rows_times_components, svd_bytes, svd_small,

@@ -13,13 +13,13 @@ use nalgebra::DMatrix;
 
 use super::{
     GramEigh, Lanczos, LanczosOptions, Lstsq, LstsqOptions, Pca, PcaOptions, Qr, QrOptions, Svd, SvdCompressedOptions,
-    SvdOptions, Tsqr, eigh_gram, gram, lanczos, lstsq, pca, qr, svd, svd_compressed, tsqr,
+    SvdOptions, Tsqr, cross, eigh_gram, gram, lanczos, lstsq, pca, qr, svd, svd_compressed, tsqr,
 };
 use crate::array::{Array, Block, Over, SourceAddress, Statistic, seal, unseal};
 use crate::error::{Error, Result};
 use crate::runtime::Cluster;
 
-/// What is to be done with an array; with two for [`Lstsq`](Self::Lstsq).
+/// What is to be done with an array; with two for [`Cross`](Self::Cross) and [`Lstsq`](Self::Lstsq).
 ///
 /// Of options everything travels but who is told of the progress.
 ///
@@ -61,6 +61,8 @@ pub enum Work {
     Lanczos(LanczosOptions),
     /// Principal components.
     Pca(PcaOptions),
+    /// The product of the first array's transpose with the second.
+    Cross,
     /// Least squares: the first array's columns, combined to come close to the second's.
     Lstsq(LstsqOptions),
 }
@@ -77,8 +79,8 @@ pub enum Answer {
     Tsqr(Tsqr),
     /// Of [`Work::Qr`].
     Qr(Qr),
-    /// Of [`Work::Gram`].
-    Gram(DMatrix<f64>),
+    /// Of [`Work::Gram`] and [`Work::Cross`].
+    Matrix(DMatrix<f64>),
     /// Of [`Work::EighGram`].
     EighGram(GramEigh),
     /// Of [`Work::Svd`] and [`Work::SvdCompressed`].
@@ -112,13 +114,14 @@ impl Work {
             Work::SvdCompressed(_) => "svd_compressed",
             Work::Lanczos(_) => "lanczos",
             Work::Pca(_) => "pca",
+            Work::Cross => "cross",
             Work::Lstsq(_) => "lstsq",
         }
     }
 
     /// Returns how many arrays it is done with.
     fn n_arrays(&self) -> usize {
-        if matches!(self, Work::Lstsq(_)) { 2 } else { 1 }
+        if matches!(self, Work::Lstsq(_) | Work::Cross) { 2 } else { 1 }
     }
 
     fn check(&self, n_arrays: usize) -> Result<()> {
@@ -164,12 +167,13 @@ impl Work {
             Work::Reduce(asked) => Answer::Numbers(a.reduce_many(cluster, asked, None)?),
             Work::Tsqr => Answer::Tsqr(tsqr(cluster, a, None)?),
             Work::Qr(options) => Answer::Qr(qr(cluster, a, options)?),
-            Work::Gram => Answer::Gram(gram(cluster, a, None)?),
+            Work::Gram => Answer::Matrix(gram(cluster, a, None)?),
             Work::EighGram(k) => Answer::EighGram(eigh_gram(cluster, a, *k, None)?),
             Work::Svd(options) => Answer::Svd(svd(cluster, a, options)?),
             Work::SvdCompressed(options) => Answer::Svd(svd_compressed(cluster, a, options)?),
             Work::Lanczos(options) => Answer::Lanczos(lanczos(cluster, a, options)?),
             Work::Pca(options) => Answer::Pca(pca(cluster, a, options)?),
+            Work::Cross => Answer::Matrix(cross(cluster, a, &arrays[1], None)?),
             Work::Lstsq(options) => Answer::Lstsq(lstsq(cluster, a, &arrays[1], options)?),
         })
     }
@@ -215,8 +219,9 @@ mod tests {
         ];
         let of = |work: Work| [(work.clone(), vec![dense.clone()]), (work, vec![sparse.clone()])];
         let target = dense.select_columns(vec![7]).and_then(|x| x.add(0.5)).expect("a column");
-        let squares = (Work::Lstsq(LstsqOptions::default()), vec![dense.clone(), target]);
-        single.into_iter().flat_map(of).chain([squares]).collect()
+        let squares = (Work::Lstsq(LstsqOptions::default()), vec![dense.clone(), target.clone()]);
+        let product = (Work::Cross, vec![sparse.clone(), target]);
+        single.into_iter().flat_map(of).chain([squares, product]).collect()
     }
 
     /// Every number of an answer, what lies on the workers too.
@@ -228,7 +233,7 @@ mod tests {
             Answer::Numbers(answers) => answers.concat(),
             Answer::Tsqr(found) => of_matrix(&found.r),
             Answer::Qr(found) => [of_array(&found.q), of_matrix(&found.r), vec![found.residual]].concat(),
-            Answer::Gram(gram) => of_matrix(gram),
+            Answer::Matrix(matrix) => of_matrix(matrix),
             Answer::EighGram(found) => {
                 [found.values.clone(), of_matrix(&found.vectors), found.residuals.clone()].concat()
             }
