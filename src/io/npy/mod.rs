@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::runtime::TaskContext;
 use header::Header;
 
-pub use write::{NpyWriter, save_matrix, save_vector};
+pub use write::{NpyWriter, save_array, save_matrix, save_vector};
 
 /// Fortran order is read through a buffer of at most this many bytes.
 const COLUMN_BUFFER: usize = 64 << 10;

@@ -262,3 +262,26 @@ fn blocks_that_do_not_fit_are_refused_and_leave_nothing() {
     assert!(save_matrix(folder.path().join("x.npy"), 2, 2, &[1.0]).is_err());
     assert_eq!(std::fs::read_dir(folder.path()).expect("list").count(), 0);
 }
+
+#[test]
+fn an_array_is_stored_from_any_grid_and_one_that_fails_leaves_no_file() {
+    use crate::array::{Array, BlockMap, random};
+    let (folder, cluster) = (folder(), crate::Cluster::builder().workers(2).build().expect("defaults"));
+    let path = folder.path().join("x.npy");
+    let x = random::integers(50, 7, -9, 9, 3, None).expect("a range").astype(DType::I16);
+    for array in [x.clone(), x.clone().with_block_rows(3), x.clone().rechunk(11, 2), x.to_csr().expect("few columns")] {
+        save_array(&cluster, &array, &path, None).expect("room on the disk");
+        let back = Array::from_source(source(&path));
+        assert_eq!((back.shape(), back.dtype()), ((50, 7), DType::I16));
+        let values = |array: &Array| array.compute(&cluster).expect("small").to_vec::<i16>();
+        assert_eq!(values(&back), values(&x));
+    }
+    std::fs::remove_file(&path).expect("it is there");
+    let fails = BlockMap::new("fails", 7, DType::I16, BlockKind::Dense, |block, info| match info.row_offset {
+        0 => Ok(block),
+        row => Err(crate::Error::bad_argument("test", "row", row, "the first")),
+    });
+    let fails = x.clone().with_block_rows(10).map_blocks(fails).expect("seven columns");
+    assert!(save_array(&cluster, &fails, &path, None).is_err());
+    assert_eq!(std::fs::read_dir(folder.path()).expect("a directory").count(), 0, "nothing is left");
+}

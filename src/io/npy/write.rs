@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use super::super::new_file::NewFile;
-use crate::array::{Block, DType};
+use crate::array::{Array, Block, DType};
 use crate::error::{Error, Result};
+use crate::runtime::{Cluster, Progress};
 
 /// Writes a matrix of known shape block by block; the file appears under its name when [`NpyWriter::finish`] returns.
 ///
@@ -114,6 +115,40 @@ impl NpyWriter {
         }
         self.file.commit()
     }
+}
+
+/// Computes an array and stores it under a name, as its dtype, a bounded number of blocks of whole rows ahead of the file; CSR arrays
+/// are filled up with zeros. The file appears whole or not at all.
+///
+/// # Errors
+/// `TooBig` before any work when no block of whole rows fits a worker; those of the blocks; `Io`, as for a full disk.
+///
+/// # Examples
+///
+/// ```
+/// use allotment::array::random;
+/// use allotment::{Cluster, io};
+/// let cluster = Cluster::builder().allowance("64MiB".parse()?).workers(2).build()?;
+/// let path = tempfile::tempdir()?.keep().join("squares.npy");
+/// io::npy::save_array(&cluster, &random::uniform(1000, 4, 7, None).square(), &path, None)?;
+/// assert_eq!(io::open(&path)?.x().shape(), (1000, 4));
+/// # std::fs::remove_dir_all(path.parent().expect("a directory"))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn save_array(cluster: &Cluster, array: &Array, path: impl AsRef<Path>, progress: Option<Progress>) -> Result<()> {
+    let mut writer = NpyWriter::create(path, array.dtype(), array.rows(), array.cols())?;
+    let blocks = array.clone().whole_rows().blocks(cluster)?;
+    let total = blocks.plan().tasks;
+    for (done, block) in blocks.enumerate() {
+        let block = block?;
+        writer.write(&block)?;
+        // What was read of a damaged chunk must not get a name.
+        block.check()?;
+        if let Some(progress) = &progress {
+            progress(done + 1, total);
+        }
+    }
+    writer.finish()
 }
 
 /// Saves a small matrix, row-major, as float64.
