@@ -24,6 +24,8 @@ examples! {
     "../examples/06_svd_tall_skinny.rs" svd_tall_skinny,
     "../examples/07_pca_of_cells.rs" pca_of_cells,
     "../examples/08_in_an_async_service.rs" in_an_async_service,
+    "../examples/09_arrays_like_numpys.rs" arrays_like_numpys,
+    "../examples/10_factorisations.rs" factorisations,
 }
 
 /// Set in the child that runs the example.
@@ -126,6 +128,33 @@ while it is full: HTTP/1.1 503 Service Unavailable
 after both hung up: HTTP/1.1 200 OK 5 steps
 ";
     assert_eq!(printed(in_an_async_service::main), expected);
+}
+
+#[test]
+fn arrays_answer_as_numpys_do() {
+    let expected = "\
+the variance of a die is about 2.92
+four sixes: 87 of 100000 throws
+min, max, median: [1.0, 6.0, 4.0]
+columns go their own ways
+49 tasks of at most 256 KiB
+73 bytes stand for (100000, 8)
+";
+    assert_eq!(printed(arrays_like_numpys::main), expected);
+}
+
+#[test]
+fn factorisations_say_how_right_they_are() {
+    let expected = "\
+qr: Q (50000, 16), as good as rounding allows
+lstsq: rank 15, the coefficient is about 2.0
+svd: 16 values of (16, 50000), as good as rounding allows
+svd_compressed: the same to 1e-6
+lanczos: 4 passes, as good as rounding allows
+pca: 4 components by covariance
+scores (50000, 4)
+";
+    assert_eq!(printed(factorisations::main), expected);
 }
 
 #[test]
