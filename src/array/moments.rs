@@ -362,7 +362,7 @@ mod tests {
     fn full_columns_of_a_csr_block_keep_their_digits_beside_sparse_ones() {
         // Column 0 is sparse, column 1 full with a mean 2^27 times its deviation, column 2 constant, column 3 empty.
         let (rows, rest) = (1000, |i: usize| (i * i % 17) as f64);
-        let row = |i: usize| [if i % 5 == 0 { rest(i) } else { 0.0 }, 2f64.powi(30) + rest(i), 0.1, 0.0];
+        let row = |i: usize| [if i.is_multiple_of(5) { rest(i) } else { 0.0 }, 2f64.powi(30) + rest(i), 0.1, 0.0];
         let dense = DenseBlock::new(rows, 4, (0..rows).flat_map(row).collect::<Vec<f64>>()).expect("4 values a row");
         let found = Moments::of_columns(&Block::from(dense.to_csr().expect("four columns")), ALL);
         let exact = |values: Vec<f64>| {
