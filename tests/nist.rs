@@ -30,7 +30,7 @@ struct Univariate {
     autocorrelation: f64,
 }
 
-/// Michelson's speeds of light in air, in km/s less 299,000.
+/// Michelson's hundred measurements of the speed of light in air (1879), in km/s less 299,000: NIST's set "Michelso".
 const MICHELSON: [u32; 100] = [
     850, 740, 900, 1070, 930, 850, 950, 980, 980, 880, 1000, 980, 930, 650, 760, 810, 1000, 1000, 960, 960, //
     960, 940, 960, 940, 880, 800, 850, 880, 900, 840, 830, 790, 810, 880, 880, 830, 800, 790, 760, 800, //

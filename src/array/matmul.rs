@@ -149,7 +149,8 @@ mod tests {
         let left = DMatrix::from_fn(rows, cols, |i, j| ((i * 7 + j * 3) % 4) as f64);
         let right = DMatrix::from_fn(cols, k, |i, j| i as f64 - 2.0 * j as f64);
         let expected = DMatrix::from_fn(rows, k, |i, j| (0..cols).map(|c| left[(i, c)] * right[(c, j)]).sum::<f64>());
-        let minus = [1.0, 2.0, 3.0];
+        let (minus, mean) = ([1.0, 2.0, 3.0], [1.0, 2.0, 0.0, 3.0, 1.0]);
+        let centred = DMatrix::from_fn(rows, cols, |i, j| left[(i, j)] - mean[j]) * &right;
         for dtype in [DType::U8, DType::I64, DType::F32, DType::F64] {
             let dense = Block::from(DenseBlock::from_nalgebra(&left)).cast(dtype);
             for block in [dense.clone(), dense.into_csr().expect("five columns").into()] {
@@ -157,6 +158,8 @@ mod tests {
                 assert_eq!(found, expected, "{dtype}");
                 let found = Block::from(Product::new(&right, &minus).apply(&block, 0..3)).to_nalgebra::<f64>();
                 assert_eq!(found, DMatrix::from_fn(rows, k, |i, j| expected[(i, j)] - minus[j]));
+                let found = Block::from(Product::centred(&right, &mean).apply(&block, 1..k)).to_nalgebra::<f64>();
+                assert_eq!(found, centred.columns(1, k - 1));
             }
         }
     }

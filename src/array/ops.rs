@@ -212,7 +212,7 @@ impl Array {
     /// use allotment::{Cluster, array::Array};
     /// let cluster = Cluster::builder().allowance("64MiB".parse()?).workers(2).build()?;
     /// let array = Array::from_rows(&[[1e15 + 1.0, 5.0], [1e15 + 3.0, 5.0]])?;
-    /// let scores = array.matmul_centred(&nalgebra::dmatrix![0.1; 1.0], &[1e15 + 2.0, 5.0])?;
+    /// let scores = array.matmul_centred(&nalgebra::DMatrix::from_column_slice(2, 1, &[0.1, 1.0]), &[1e15 + 2.0, 5.0])?;
     /// assert_eq!(scores.compute(&cluster)?.to_vec::<f64>(), [-0.1, 0.1]);
     /// # Ok::<(), allotment::Error>(())
     /// ```

@@ -71,12 +71,12 @@ impl Default for SvdCompressedOptions {
 
 /// Returns the first `k` singular triplets of a matrix of any shape, dense or CSR, approximately.
 ///
-/// On the flattest spectrum, that of noise, the default takes about ten passes and gives the values to better than 0.5 %, where
-/// two power iterations alone (`n_power_iter: 2, tolerance: f64::INFINITY`) are some 6 % low.
+/// On the flattest spectrum, that of noise, the default takes about ten passes and stays within its 1 %, where two power
+/// iterations alone (`n_power_iter: 2, tolerance: f64::INFINITY`) are 6 to 8 % low.
 ///
 /// The singular values are below the true ones by about `tolerance` of them, or less; on a spectrum that falls quickly, by
 /// far less. Vectors converge later than values: `residuals` tell how good each triplet is, as measured by a pass over the
-/// data. For better vectors lower the `tolerance` (squared residuals follow it), or take [`lanczos`](super::lanczos), which
+/// data. For better vectors lower the `tolerance` (squared residuals follow it), or take [`lanczos`](super::lanczos()), which
 /// iterates until residuals are small. The same input on the same chunk grid gives the same bits on any number of workers.
 ///
 /// Vectors as long as the matrix is wide are held in memory, 192 of them or three blocks of `k + n_oversamples`, whichever

@@ -51,7 +51,7 @@ pub struct GramEigh {
 /// use allotment::{Cluster, array::Array, linalg::gram};
 /// let cluster = Cluster::builder().allowance("64MiB".parse()?).workers(2).build()?;
 /// let a = Array::from_rows(&[[1.0, 2.0], [3.0, 4.0]])?;
-/// assert_eq!(gram(&cluster, &a, None)?, nalgebra::dmatrix![10.0, 14.0; 14.0, 20.0]);
+/// assert_eq!(gram(&cluster, &a, None)?.as_slice(), [10.0, 14.0, 14.0, 20.0]);
 /// # Ok::<(), allotment::Error>(())
 /// ```
 pub fn gram(cluster: &Cluster, a: &Array, progress: Option<Progress>) -> Result<DMatrix<f64>> {

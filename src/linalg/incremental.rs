@@ -128,7 +128,7 @@ impl IncrementalPca {
     pub fn fit_blocks(&mut self, cluster: &Cluster, x: &Array) -> Result<()> {
         for block in whole_rows(x).blocks(cluster)? {
             let block = block?;
-            let bytes = incremental_pca_bytes(block.rows(), block.cols(), self.k);
+            let bytes = incremental_pca_bytes(block.rows(), block.cols(), self.k) + block.anonymous_bytes();
             let hint = || format!("incremental pca of {} rows at once (use smaller blocks)", block.rows());
             check_fits(cluster, bytes, hint)?;
             let known = self.clone();

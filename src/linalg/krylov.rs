@@ -1,4 +1,4 @@
-//! Block Krylov spaces of `G = AᵀA`, with thick restarts: what [`lanczos`](super::lanczos) and
+//! Block Krylov spaces of `G = AᵀA`, with thick restarts: what [`lanczos`](super::lanczos()) and
 //! [`svd_compressed`](super::svd_compressed) have in common.
 //!
 //! A step is one pass over the data: G times the newest block of vectors. What comes back is made orthogonal to every vector

@@ -94,8 +94,8 @@ pub struct Lanczos {
 ///
 /// With [`Centre::Mean`] `vt` are the principal components and `s²/(n − 1)` their variances. Singular values are accurate
 /// to `ε s[0]` and the square of their residual; vectors to their residual over the gap, and where σ is small, to about
-/// `ε (s[0]/σ)²`, because `AᵀA` is iterated. Repeated values are found as often as they are there. The same input on the same chunk grid gives the same bits on any number of
-/// workers.
+/// `ε (s[0]/σ)²`, because `AᵀA` is iterated. Repeated values are found as often as they are there. The same input on the
+/// same chunk grid gives the same bits on any number of workers.
 ///
 /// Vectors as long as the matrix is wide are held in memory, 128 or `2 k + 160` of them, whichever is more; nothing columns ×
 /// columns is, and nothing as tall as the matrix.

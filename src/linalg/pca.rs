@@ -1,6 +1,6 @@
 //! Principal components of the rows of a matrix: their directions, their variances, and the scores.
 //!
-//! A solver ([`solve`]) gives the column means, the components and the variances along them. One more pass gives each
+//! A solver ([`solve`](mod@solve)) gives the column means, the components and the variances along them. One more pass gives each
 //! block's rows of the scores, left as chunks, and sums what tells whether the answer is right. Centring is never
 //! materialised.
 //!

@@ -175,8 +175,7 @@ impl Node {
     /// Returns a block's own factor, and the product of those on its path from the root, if there is a path.
     fn factors(&self, mut leaf: usize) -> Result<(&StoredBlock, Option<DMatrix<f64>>)> {
         let (mut node, mut product): (&Node, Option<DMatrix<f64>>) = (self, None);
-        loop {
-            let Node::Join { q, upper_rows, upper_leaves, below, .. } = node else { break };
+        while let Node::Join { q, upper_rows, upper_leaves, below, .. } = node {
             let rows = if leaf < *upper_leaves { 0..*upper_rows } else { *upper_rows..q.shape().0 };
             let whole = q.block()?;
             let part = whole.slice_rows(rows).to_nalgebra::<f64>();

@@ -187,8 +187,10 @@ proptest! {
         (dtype, kind, wild) in (prop::sample::select(DType::ALL.to_vec()), any::<bool>(), any::<bool>()),
         picks in prop::collection::vec(any::<u8>(), 20 * 7),
         (q, ddof, allowance) in (0.0..1.0, 0..3u64, 14..22u32),
+        grid in prop::option::of((1..4u64, 1..4u64)),
     ) {
         let (naive, array) = matrix(dtype, kind, wild, &lengths, cols, &picks);
+        let array = grid.iter().fold(array, |array, (rows, cols)| array.rechunk(*rows, *cols));
         let builder = Cluster::builder().allowance(ByteSize(1 << allowance)).workers(2);
         let cluster = builder.build().expect("sound settings");
         let mut statistics = order_statistics(q);

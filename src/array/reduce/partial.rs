@@ -97,9 +97,9 @@ impl Request {
     }
 }
 
-/// Says where a block lies: all blocks begin at the first column.
+/// Says where a block lies.
 pub(super) fn place_of(info: &BlockInfo, cols: u64) -> Place {
-    Place { row_offset: info.row_offset, col_offset: 0, cols }
+    Place { row_offset: info.row_offset, col_offset: info.col_offset, cols }
 }
 
 impl Collected {

@@ -92,7 +92,7 @@ fn of_rows(array: &Array, cluster: &Cluster, places: Places, progress: Option<Pr
         let keys = with_values!(block.values(), values => keys_of_rows(&block, values, &places.ranks));
         Ok(places.answers(&keys, block.dtype()))
     };
-    for block in array.map_block_results(cluster, "quantile", working, map, progress)? {
+    for block in array.clone().whole_rows().map_block_results(cluster, "quantile", working, map, progress)? {
         joined.iter_mut().zip(block).for_each(|(joined, answers)| joined.extend(answers));
     }
     Ok(joined)
