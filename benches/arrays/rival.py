@@ -60,7 +60,8 @@ def compressed(name, chunk, k, iterations):
 
     if (name, chunk) not in held:
         held[name, chunk] = da.from_array(held[name], chunks=int(chunk), name=name).persist()
-    u, s, v = da.linalg.svd_compressed(held[name, chunk], int(k), n_power_iter=int(iterations), seed=1)
+    # Dask's plain power iteration overflows where it takes many steps; with a QR after each it does not.
+    u, s, v = da.linalg.svd_compressed(held[name, chunk], int(k), iterator="QR", n_power_iter=int(iterations), seed=1)
     return dask.compute(s, v)[0]
 
 
