@@ -6,61 +6,21 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use allotment::array::{Array, Block, BlockKind, BlockMap, DType, Over, Statistic, random};
 use allotment::linalg::{PcaOptions, SvdOptions, pca, svd, tsqr};
-use allotment::{ByteSize, Cluster, Result};
+use allotment::{ByteSize, Cluster, CountingAllocator, Result};
 use nalgebra::DMatrix;
 
 /// For what no projection counts: the plan and its futures, messages, a file's name, a few vectors of a number per column.
-const SLACK: usize = 96 << 10;
+const SLACK: u64 = 96 << 10;
 
-/// Passes everything on to the system and counts the bytes that are allocated, and the most that ever were.
-struct Counting;
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-fn count_more(bytes: usize) {
-    // Relaxed is enough: the counters guard no other memory.
-    PEAK.fetch_max(LIVE.fetch_add(bytes, Relaxed) + bytes, Relaxed);
-}
-
-#[expect(unsafe_code, reason = "an allocator has no safe form")]
-// SAFETY: every call is passed on unchanged to the system's allocator, which keeps the contract; counting allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count_more(layout.size());
-        // SAFETY: the caller keeps `alloc`'s contract, which is the same there.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count_more(layout.size());
-        // SAFETY: the caller keeps `alloc_zeroed`'s contract, which is the same there.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: `ptr` came from `System` with this layout, as every allocation here does, and is not used again.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-
-    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        // While the system copies, both may be there.
-        count_more(new_size);
-        LIVE.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: `ptr` came from `System` with this layout, and the caller keeps `realloc`'s contract for the new size.
-        unsafe { System.realloc(ptr, layout, new_size) }
-    }
-}
+/// For what no projection of a task counts: the chunk's file and name, messages, the parts of an expression's windows.
+const TASK_SLACK: u64 = 16 << 10;
 
 #[global_allocator]
-static COUNTING: Counting = Counting;
+static COUNTING: CountingAllocator = CountingAllocator;
 
 /// One case at a time: the counters are the process'.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -71,15 +31,20 @@ fn stays_within_its_projection<T>(what: &str, work: impl Fn(&Cluster) -> Result<
     // Once before it counts, for what is made once in a process or once on a lane: the dense kernels keep a workspace of
     // about twice the last cache for each thread that ever used them.
     drop(work(&cluster).unwrap());
-    let before = LIVE.load(Relaxed);
-    PEAK.store(before, Relaxed);
+    let ran_before = cluster.runs().len();
+    let before = CountingAllocator::live_bytes();
+    CountingAllocator::reset_peak();
     let result = work(&cluster).unwrap();
-    let held = PEAK.load(Relaxed) - before;
+    let held = CountingAllocator::peak_bytes().saturating_sub(before);
     drop(result);
-    let projected = cluster.snapshot().peak_reserved_bytes as usize;
-    println!("projection: {what}: {} of {}", ByteSize(held as u64), ByteSize(projected as u64));
+    let projected = cluster.snapshot().peak_reserved_bytes;
+    println!("projection: {what}: {} of {}", ByteSize(held), ByteSize(projected));
     assert!(projected > 0, "{what}: nothing was reserved");
     assert!(held <= projected + SLACK, "{what}: {held} bytes were held, {projected} projected");
+    for report in cluster.runs().split_off(ran_before) {
+        let peak = report.peak_bytes.unwrap();
+        assert!(peak <= report.projected_bytes + TASK_SLACK, "{what}: {report}: {peak} bytes");
+    }
 }
 
 fn alone() -> impl Drop {
