@@ -126,7 +126,7 @@ pub enum Error {
 
     // ---- memory ----
     /// A task could never fit: refused before any work.
-    #[error("task {task:?} needs {} but a worker may hold {}, and all together {}; use smaller chunks or an allowance of at least {}", ByteSize(*.need), ByteSize(*.allowance), ByteSize(*.largest), ByteSize(*.need))]
+    #[error("task {task:?} needs {} but a worker may hold {}{}; {remedy}", ByteSize(*.need), ByteSize(*.allowance), together(*.allowance, *.largest))]
     TooBig {
         /// The task's name.
         task: Arc<str>,
@@ -136,6 +136,8 @@ pub enum Error {
         allowance: u64,
         /// Bytes that a task may hold when it borrows from all idle workers.
         largest: u64,
+        /// What would fit.
+        remedy: Arc<str>,
     },
     /// A running task asked to grow beyond its worker's room, or held more than it projected.
     #[error("task {task:?} asked for {} more but worker {worker} has {} free; project more bytes, or use smaller chunks", ByteSize(*.asked), ByteSize(*.free))]
@@ -378,10 +380,22 @@ impl Error {
         Error::BadArgument { operation, argument, found: found.to_string().into(), expected: expected.as_ref().into() }
     }
 
+    /// Builds the error of a task that can never fit, where smaller pieces or a larger allowance would help.
+    pub(crate) fn too_big(task: impl Into<Arc<str>>, need: u64, allowance: u64, largest: u64) -> Self {
+        let least = ByteSize(need).rounded_up();
+        let remedy = format!("use smaller chunks or an allowance of at least {least}").into();
+        Error::TooBig { task: task.into(), need, allowance, largest, remedy }
+    }
+
     /// Returns whether the task was cancelled.
     pub fn is_cancelled(&self) -> bool {
         matches!(self, Error::Cancelled { .. })
     }
+}
+
+/// Array tasks stay within one worker; others may borrow from all.
+fn together(allowance: u64, largest: u64) -> String {
+    if largest == allowance { String::new() } else { format!(", and all together {}", ByteSize(largest)) }
 }
 
 fn at_item(item: &Option<u64>) -> String {

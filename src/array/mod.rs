@@ -18,6 +18,7 @@
 
 mod binary;
 mod block;
+mod compare;
 mod compute;
 mod create;
 mod csr;
@@ -27,6 +28,7 @@ mod elementwise;
 mod evaluate;
 mod expr;
 mod functions;
+mod graph;
 mod grid;
 mod kernels;
 mod matmul;
@@ -35,6 +37,7 @@ mod need;
 mod ops;
 #[cfg(test)]
 mod oracle;
+mod picture;
 mod plan;
 pub mod random;
 mod reduce;
@@ -47,6 +50,7 @@ mod window;
 
 pub use binary::Binary;
 pub use block::{Block, BlockKind, DenseBlock, StoredBlock};
+pub use compare::Comparison;
 pub use compute::BlockIter;
 pub use csr::CsrBlock;
 pub use dtype::{DType, Element};

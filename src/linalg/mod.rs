@@ -50,11 +50,7 @@ fn on_lane<T: Send + 'static>(
 /// Refuses what no worker could hold, before any block is read; `what` names it and says what would help.
 fn check_fits(cluster: &Cluster, need: u64, what: impl FnOnce() -> String) -> Result<()> {
     let allowance = cluster.allowance();
-    if need <= allowance {
-        Ok(())
-    } else {
-        Err(Error::TooBig { task: what().into(), need, allowance, largest: allowance })
-    }
+    if need <= allowance { Ok(()) } else { Err(Error::too_big(what(), need, allowance, allowance)) }
 }
 
 /// Makes a progress callback for one of several passes over the same blocks: to the caller they are one run.
