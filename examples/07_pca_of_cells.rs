@@ -16,7 +16,7 @@ pub(crate) fn main() -> Result<()> {
     println!("{} cells x {} genes", cells.n_obs(), cells.n_vars());
 
     // The mean is taken off without ever storing a centred matrix.
-    let found = pca(&cluster, &cells.x, &PcaOptions { components: 5, ..PcaOptions::default() })?;
+    let found = pca(&cluster, &cells.x, &PcaOptions { components: 5.into(), ..PcaOptions::default() })?;
     for (i, share) in found.explained_variance_ratio.iter().enumerate() {
         println!("component {}: {:.1} % of the variance", i + 1, 100.0 * share);
     }

@@ -32,7 +32,7 @@
 //! | --- | --- |
 //! | [`io`] | formats: `.h5ad`, `.npy` |
 //! | [`cells`] | annotated single-cell data |
-//! | [`linalg`] | `tsqr`, `svd`, `pca` |
+//! | [`linalg`] | `tsqr`, `qr`, `lstsq`, `gram`, `svd`, `svd_compressed`, `lanczos`, `pca`, `IncrementalPca` |
 //! | [`array`](mod@array) | chunked matrices, dense or CSR, lazy |
 //! | [`runtime`] | clusters, tasks, futures, memory budgets |
 //! | [`store`] | chunk files, sealed and mapped |

@@ -131,6 +131,52 @@ fn svd_of_random_numbers_has_the_values_that_theory_gives() {
 }
 
 #[test]
+fn svd_of_a_wide_matrix_is_that_of_its_transpose() {
+    let ground = Ground::new();
+    let (n, values) = (300, waves(300));
+    let turned: Vec<f64> =
+        (0..3).flat_map(|col| (0..n).map(move |row| (row, col))).map(|(i, j)| values[3 * i + j]).collect();
+    let (tall, wide) = (npy_f64(n, 3, &values), npy_f64(3, n, &turned));
+    let (tall, wide) = (ground.write("tall.npy", &tall), ground.write("wide.npy", &wide));
+    let out = ground.path("out");
+    let tall = ground.run(&["svd", &tall, "--json"]).json();
+    let wide = ground.run(&["svd", &wide, "--json", "--vectors", "--out", &out]).json();
+    assert_eq!(tall["singular_values"], wide["singular_values"]);
+    assert!(wide["method"].as_str().expect("a word").contains("transpose"), "{wide:?}");
+    assert_eq!((ground.npy_shape("out/u.npy"), ground.npy_shape("out/vt.npy")), ("(3, 3)".into(), "(3, 300)".into()));
+}
+
+#[test]
+fn pca_names_the_solver_and_all_of_them_agree() {
+    let ground = Ground::new();
+    let file = ground.write("waves.npy", &npy_f64(200, 3, &waves(200)));
+    let auto = ground.run(&["pca", &file, "--json", "-k", "2"]).json();
+    assert_eq!(auto["solver"], "covariance");
+    for solver in ["covariance", "lanczos", "randomized", "tsqr"] {
+        let found = ground.run(&["pca", &file, "--json", "-k", "2", "--solver", solver]).json();
+        assert_eq!(found["solver"], solver);
+        for (a, b) in numbers(&found["explained_variance"]).iter().zip(numbers(&auto["explained_variance"])) {
+            // With three columns the iterations end with the whole space.
+            assert!((a - b).abs() < 1e-12, "{solver}: {a} {b}");
+        }
+    }
+    assert!(ground.run(&["pca", &file]).success().contains("components by covariance"));
+}
+
+#[test]
+fn pca_keeps_as_many_components_as_hold_a_share_of_the_variance() {
+    let ground = Ground::new();
+    // Variances of 9 and 1 parts, and none.
+    let file = ground.write("waves.npy", &npy_f64(200, 3, &waves(200)));
+    for (share, k) in [("0.5", 1), ("0.89", 1), ("0.91", 2)] {
+        let found = ground.run(&["pca", &file, "--json", "--components", share]).json();
+        assert_eq!((found["components"].as_u64(), numbers(&found["explained_variance"]).len()), (Some(k as u64), k));
+    }
+    let refused = ground.run(&["pca", &file, "--components", "0.5", "--solver", "lanczos"]);
+    assert!(refused.code != 0 && refused.stderr.contains("covariance does"), "{}", refused.stderr);
+}
+
+#[test]
 fn any_number_of_workers_and_either_scheduler_give_the_same_bits() {
     let ground = Ground::new();
     let base = ["svd", "--random", "12000x20", "--chunk-rows", "1000", "--seed", "3", "--json"];

@@ -8,8 +8,11 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use allotment::array::{Array, Block, BlockKind, BlockMap, DType, Over, Statistic, random};
-use allotment::linalg::{PcaOptions, SvdOptions, pca, svd, tsqr};
+use allotment::array::{Array, Block, BlockKind, BlockMap, CsrBlock, DType, Over, Statistic, random};
+use allotment::linalg::{
+    Centre, IncrementalPca, LanczosOptions, LstsqOptions, PcaOptions, PcaSolver, QrOptions, SvdCompressedOptions,
+    SvdOptions, eigh_gram, lanczos, lstsq, pca, qr, svd, svd_compressed, tsqr,
+};
 use allotment::{ByteSize, Cluster, CountingAllocator, Result};
 use nalgebra::DMatrix;
 
@@ -173,8 +176,58 @@ fn factorisations_stay_within_their_projection() {
     let wide = || random::uniform(6_400, 400, 5, 400);
     for (kind, x) in [("dense", dense()), ("csr", sparse()), ("blocks as tall as wide", wide())] {
         stays_within_its_projection(&format!("{kind}, tsqr"), |cluster| tsqr(cluster, &x, None));
+        stays_within_its_projection(&format!("{kind}, qr"), |cluster| qr(cluster, &x, &QrOptions::default()));
         stays_within_its_projection(&format!("{kind}, svd"), |cluster| svd(cluster, &x, &SvdOptions::default()));
-        let options = PcaOptions { components: 20, ..Default::default() };
-        stays_within_its_projection(&format!("{kind}, pca"), |cluster| pca(cluster, &x, &options));
+        stays_within_its_projection(&format!("{kind}, eigh_gram"), |cluster| eigh_gram(cluster, &x, 9, None));
+        let b = random::normal(x.rows(), 3, 9, 500);
+        let solve = |cluster: &Cluster| lstsq(cluster, &x, &b, &LstsqOptions::default());
+        stays_within_its_projection(&format!("{kind}, lstsq"), solve);
+        stays_within_its_projection(&format!("{kind}, incremental pca"), |cluster| {
+            let mut pca = IncrementalPca::new(10)?;
+            pca.fit_blocks(cluster, &x).map(|()| pca)
+        });
+        let transposed = x.transpose();
+        stays_within_its_projection(&format!("{kind}, svd of the transpose"), |cluster| {
+            svd(cluster, &transposed, &SvdOptions::default())
+        });
     }
+}
+
+#[test]
+fn principal_components_and_iterations_stay_within_their_projection() {
+    let _alone = alone();
+    let wide = || random::uniform(6_400, 400, 5, 400);
+    for (kind, x) in [("dense", dense()), ("csr", sparse()), ("blocks as tall as wide", wide())] {
+        let options = PcaOptions { components: 20.into(), ..Default::default() };
+        for solver in [PcaSolver::CovarianceEigh, PcaSolver::Tsqr, PcaSolver::Lanczos, PcaSolver::Randomized] {
+            let options = PcaOptions { solver, ..options.clone() };
+            stays_within_its_projection(&format!("{kind}, pca by {}", solver.name()), |cluster| {
+                pca(cluster, &x, &options)
+            });
+        }
+        let options = SvdCompressedOptions { k: 5, ..Default::default() };
+        stays_within_its_projection(&format!("{kind}, svd_compressed"), |cluster| {
+            svd_compressed(cluster, &x, &options)
+        });
+        let options = LanczosOptions { k: 5, tolerance: 1e-3, centre: Centre::Mean, ..Default::default() };
+        stays_within_its_projection(&format!("{kind}, lanczos"), |cluster| lanczos(cluster, &x, &options));
+    }
+}
+
+#[test]
+fn lanczos_on_many_columns_stays_within_its_projection() {
+    let _alone = alone();
+    let maker = Cluster::builder().allowance(ByteSize(128 << 20)).workers(1).build().unwrap();
+    // Some 20 of 20,000 values a row, at places that the row's number gives; 20 blocks.
+    let scatter = BlockMap::new("scatter", 20_000, DType::F32, BlockKind::Csr, |block, info| {
+        let (rows, drawn) = block.shape();
+        let place = |i: usize, j: usize| (j * 1000 + (info.row_offset as usize + i) * 7919 % 1000) as u32;
+        let indices: Vec<u32> = (0..rows * drawn).map(|at| place(at / drawn, at % drawn)).collect();
+        let indptr: Vec<u64> = (0..=rows).map(|row| (row * drawn) as u64).collect();
+        Ok(CsrBlock::new(rows, 20_000, indptr, indices, block.to_vec::<f32>())?.into())
+    });
+    let x = random::uniform(2_000, 20, 3, 100).map_blocks(scatter.with_bytes_per_row(20 * 20)).unwrap();
+    let x = x.persist(&maker).unwrap();
+    let options = LanczosOptions { k: 20, tolerance: 1e-2, centre: Centre::Mean, ..Default::default() };
+    stays_within_its_projection("20,000 columns, lanczos", |cluster| lanczos(cluster, &x, &options));
 }

@@ -4,6 +4,7 @@
 //! people to see. `NAME` is `tasks`, `streams` or `lanes`; without it all run.
 
 mod lanes;
+#[path = "../measure/mod.rs"]
 mod measure;
 mod streams;
 mod tasks;

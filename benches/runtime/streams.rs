@@ -8,7 +8,7 @@ use allotment::{Cluster, Result};
 use rayon::prelude::*;
 
 use crate::ROUNDS;
-use crate::measure::{Turns, peak_mebibytes, row, seconds};
+use crate::measure::{Turns, row, seconds};
 
 const LONG: u64 = 1_000_000_000;
 const SHORT: u64 = 1_000_000;
@@ -75,4 +75,16 @@ fn plain(cluster: &Cluster, pool: &rayon::ThreadPool, figure: &str, items: u64, 
 #[inline(never)]
 pub(crate) fn compute(item: u64, steps: u64) -> u64 {
     (0..steps).fold(item, |state, _| (state ^ (state >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9).wrapping_add(1))
+}
+
+/// Returns the most memory, in MiB, that was resident while `work` ran; zero where the system does not tell.
+fn peak_mebibytes(work: impl FnOnce()) -> f64 {
+    // Writing 5 resets the peak; where it cannot be written the peak is that of the whole run, and growth shows as none.
+    if let Err(error) = std::fs::write("/proc/self/clear_refs", "5") {
+        eprintln!("the peak of memory cannot be reset: {error}");
+    }
+    work();
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<f64>().ok()).map_or(0.0, |kib| kib / 1024.0)
 }

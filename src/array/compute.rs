@@ -15,6 +15,18 @@ use crate::bytes::ByteSize;
 use crate::error::{Error, Result};
 use crate::runtime::{Blocks, Cluster, Future, Progress, Task, TaskContext, task_context};
 
+/// How [`Array::reduce_runs`] deals the blocks.
+pub(crate) struct Runs {
+    /// The tasks' name.
+    pub(crate) name: &'static str,
+    /// How many runs, at most; a run is one task.
+    pub(crate) n: usize,
+    /// What a task holds besides the block in hand.
+    pub(crate) working: Working,
+    /// Called as runs finish.
+    pub(crate) progress: Option<Progress>,
+}
+
 impl Array {
     /// Computes the whole array and brings it home as one block.
     ///
@@ -159,6 +171,33 @@ impl Array {
         let (name, working) = (name.into(), partial_bytes.into());
         let (blocks, run) = self.run(self.plan_for(cluster, &name, working)?, name, working, progress, map);
         cluster.reduce_blocks(&blocks, run, combine)
+    }
+
+    /// Like [`reduce_blocks`](Self::reduce_blocks) for partials so large that few may wait: a task adds the blocks of a run to
+    /// one partial, one after another, and the runs' partials are joined in the fixed tree.
+    pub(crate) fn reduce_runs<P: Send + 'static>(
+        &self,
+        cluster: &Cluster,
+        runs: Runs,
+        empty: impl Fn() -> P + Send + Sync + 'static,
+        add: impl Fn(&mut P, &Block, BlockInfo) -> Result<()> + Send + Sync + 'static,
+        combine: impl Fn(P, P) -> Result<P> + Send + Sync + 'static,
+    ) -> Result<Option<P>> {
+        let Runs { name, n, working, progress } = runs;
+        let plan = self.plan_for(cluster, name, working)?;
+        let (blocks, run) = self.run(plan, name.into(), working, progress, |block, info, _| Ok((block, info)));
+        let (n_blocks, n_runs) = (blocks.n, n.min(blocks.n));
+        let one_run = move |index: usize, context: &TaskContext| {
+            let mut partial = empty();
+            for block in index * n_blocks / n_runs..(index + 1) * n_blocks / n_runs {
+                context.check()?;
+                let (block, info) = run(block, context)?;
+                add(&mut partial, &block, info)?;
+                block.check()?;
+            }
+            Ok(partial)
+        };
+        cluster.reduce_blocks(&Blocks { n: n_runs, ..blocks }, one_run, combine)
     }
 
     /// Makes the run that a plan describes, and the function that a task calls with its block's number.

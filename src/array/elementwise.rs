@@ -77,9 +77,9 @@ impl Array {
     /// # Ok::<(), allotment::Error>(())
     /// ```
     pub fn binary(&self, op: Binary, other: impl Into<Operand>) -> Result<Array> {
-        let (other, number) = match other.into() {
-            Operand::Array(array) => (array, None),
-            Operand::Number(number) => (self.constant(number)?, Some(number)),
+        let other = match other.into() {
+            Operand::Array(array) => array,
+            Operand::Number(number) => self.constant(number)?,
         };
         let shape = self.shape_with(&other, op)?;
         if op == Binary::Subtract && (self.dtype, other.dtype) == (DType::Bool, DType::Bool) {
@@ -91,6 +91,7 @@ impl Array {
         // A vector beside a matrix is small; as CSR it would have to be searched.
         let dense_vector = |array: &Array| if array.shape == shape { array.clone() } else { array.to_dense() };
         let sides = [dense_vector(self), dense_vector(&other)];
+        let number = sides.iter().find_map(Array::known_number);
         let kind = op.kind(sides[0].kind, sides[1].kind, number).ok_or_else(|| Error::Unsupported {
             what: format!("{} of two CSR arrays, which would fill them,", op.name()).into(),
             instead: "call to_dense() first".into(),
@@ -112,6 +113,16 @@ impl Array {
     fn constant(&self, number: f64) -> Result<Array> {
         let dtype = if self.dtype == DType::F32 { DType::F32 } else { DType::F64 };
         Ok(Array::from_block(DenseBlock::new(1, 1, super::Values::from(vec![number]).cast(dtype))?))
+    }
+
+    /// Returns the number that the array is, when it is one number in memory.
+    fn known_number(&self) -> Option<f64> {
+        match &*self.expr {
+            Expr::Memory(block) if block.shape() == (1, 1) && block.kind() == BlockKind::Dense => {
+                Some(block.values().at(0))
+            }
+            _ => None,
+        }
     }
 
     /// Returns the shape of a result with another array.

@@ -167,6 +167,8 @@ pub struct BlockMap {
     pub(super) dtype: DType,
     pub(super) kind: BlockKind,
     pub(super) bytes_per_row: Option<u64>,
+    /// Whether the function is known by its name, so that a plan with it can travel.
+    pub(super) is_registered: bool,
     pub(super) apply: Arc<BlockFn>,
 }
 
@@ -180,7 +182,26 @@ impl BlockMap {
         kind: BlockKind,
         apply: impl Fn(Block, BlockInfo) -> Result<Block> + Send + Sync + 'static,
     ) -> Self {
-        BlockMap { name: name.into(), cols, dtype, kind, bytes_per_row: None, apply: Arc::new(apply) }
+        BlockMap {
+            name: name.into(),
+            cols,
+            dtype,
+            kind,
+            bytes_per_row: None,
+            is_registered: false,
+            apply: Arc::new(apply),
+        }
+    }
+
+    /// Takes a function that is [registered](super::register_kernel) under a name, and states what its results are. A plan with
+    /// it can travel.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadArgument`] when no function is registered under that name.
+    pub fn kernel(name: &str, cols: u64, dtype: DType, kind: BlockKind) -> Result<Self> {
+        let map = BlockMap::new(name, cols, dtype, kind, super::registry::kernel(name)?);
+        Ok(BlockMap { is_registered: true, ..map })
     }
 
     /// States the bytes that the function holds for each row besides the block that it is given: its result and what it

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 
 /// How one axis is cut into runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Cuts {
     /// Runs of `step`, the last one shorter when they do not divide `len`.
     Even {
@@ -53,6 +53,14 @@ impl Cuts {
         match self {
             Cuts::Even { len, .. } => *len,
             Cuts::At(places) => places.last().copied().unwrap_or(0),
+        }
+    }
+
+    /// Returns whether these are sound cuts of an axis of this length: read from elsewhere, they may be anything.
+    pub(super) fn cover(&self, axis: u64) -> bool {
+        match self {
+            Cuts::Even { len, step } => *len == axis && *step > 0,
+            Cuts::At(places) => places.first() == Some(&0) && places.last() == Some(&axis) && places.is_sorted(),
         }
     }
 

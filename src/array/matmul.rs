@@ -7,8 +7,9 @@ use std::ops::Range;
 
 use nalgebra::{DMatrix, DMatrixView};
 
+use super::sparse_row::SparseRow;
 use super::values::{Values, with_values};
-use super::{Block, CsrBlock, DType, DenseBlock};
+use super::{Block, CsrBlock, DType, DenseBlock, Element};
 
 /// Rows that are converted to `f64` at once.
 const TILE_ROWS: usize = 256;
@@ -20,12 +21,30 @@ pub(super) struct Product {
     right_t: DMatrix<f64>,
     /// Taken from every row of the result; nothing when empty.
     minus: Vec<f64>,
+    /// Taken from every row of a dense block instead, before it is multiplied; nothing when empty.
+    shift: Vec<f64>,
 }
 
 impl Product {
     /// Turns `right` for use; `minus` is empty or as long as `right` is wide.
     pub(super) fn new(right: &DMatrix<f64>, minus: &[f64]) -> Self {
-        Product { right_t: right.transpose(), minus: minus.to_vec() }
+        Product { right_t: right.transpose(), minus: minus.to_vec(), shift: Vec::new() }
+    }
+
+    /// Turns `right` for use on rows less `mean`, which has one number for each of its rows.
+    ///
+    /// Of a dense block the mean is taken before the product, so that no digit is lost, however large it is. A CSR block
+    /// would be filled by that; there a column with a zero deviates from its mean by at least the mean over √rows, so that
+    /// it can be taken from the product.
+    pub(super) fn centred(right: &DMatrix<f64>, mean: &[f64]) -> Self {
+        let right_t = right.transpose();
+        let minus = (&right_t * nalgebra::DVector::from_column_slice(mean)).as_slice().to_vec();
+        Product { right_t, minus, shift: mean.to_vec() }
+    }
+
+    /// Returns the right side turned, what is taken from every row of the result, and what from every row before.
+    pub(super) fn as_written(&self) -> (&DMatrix<f64>, &[f64], &[f64]) {
+        (&self.right_t, &self.minus, &self.shift)
     }
 
     /// Takes a block for the right side.
@@ -33,13 +52,13 @@ impl Product {
         let (rows, cols) = block.shape();
         let Values::F64(values) = block.into_dense().values.cast(DType::F64) else { unreachable!("it was cast") };
         // Row-major rows are the columns of the transposed matrix.
-        Product { right_t: DMatrix::from_vec(cols, rows, values.into_vec()), minus: Vec::new() }
+        Product { right_t: DMatrix::from_vec(cols, rows, values.into_vec()), minus: Vec::new(), shift: Vec::new() }
     }
 
     /// Returns the product for some of the result's columns.
     fn narrowed(&self, cols: Range<usize>) -> Product {
         let minus = if self.minus.is_empty() { Vec::new() } else { self.minus[cols.clone()].to_vec() };
-        Product { right_t: self.right_t.rows(cols.start, cols.len()).into_owned(), minus }
+        Product { right_t: self.right_t.rows(cols.start, cols.len()).into_owned(), minus, shift: self.shift.clone() }
     }
 
     /// Returns the columns of the result.
@@ -70,7 +89,8 @@ impl Product {
         let k = self.cols();
         let mut result = vec![0.0; block.rows() * k];
         self.add_to(block, &mut result);
-        if !self.minus.is_empty() {
+        let is_shifted = matches!(block, Block::Dense(_)) && !self.shift.is_empty();
+        if !self.minus.is_empty() && !is_shifted {
             for row in result.chunks_exact_mut(k) {
                 row.iter_mut().zip(&self.minus).for_each(|(value, minus)| *value -= minus);
             }
@@ -94,12 +114,16 @@ impl Product {
         for start in (0..block.rows).step_by(TILE_ROWS) {
             let rows = TILE_ROWS.min(block.rows - start);
             let range = start * cols..(start + rows) * cols;
-            let scratch;
-            let tile: &[f64] = if let Values::F64(values) = &block.values {
-                &values[range]
-            } else {
-                scratch = block.values.slice(range).to_vec::<f64>();
-                &scratch
+            let mut scratch;
+            let tile: &[f64] = match &block.values {
+                Values::F64(values) if self.shift.is_empty() => &values[range],
+                values => {
+                    scratch = values.slice(range).to_vec::<f64>();
+                    for row in scratch.chunks_exact_mut(cols.max(1)) {
+                        row.iter_mut().zip(&self.shift).for_each(|(value, shift)| *value -= shift);
+                    }
+                    &scratch
+                }
             };
             let tile_t = DMatrixView::from_slice(tile, cols, rows);
             let out = &mut result[start * k..(start + rows) * k];
@@ -108,16 +132,14 @@ impl Product {
     }
 
     /// Adds up the rows of `V` that a row's columns name.
-    #[expect(clippy::unnecessary_cast, reason = "one of the eleven types is f64 already")]
     fn csr(&self, block: &CsrBlock, result: &mut [f64]) {
-        let k = self.cols();
-        let right = self.right_t.as_slice();
-        with_values!(&block.values, values => for (row, out) in result.chunks_exact_mut(k).enumerate() {
-            for entry in block.row(row) {
-                let (col, value) = (block.indices[entry] as usize, values[entry] as f64);
-                out.iter_mut().zip(&right[col * k..(col + 1) * k]).for_each(|(sum, v)| *sum += value * v);
-            }
-        });
+        let mut wide = Vec::new();
+        for (row, out) in result.chunks_exact_mut(self.cols()).enumerate() {
+            let entries = block.row(row);
+            wide.clear();
+            with_values!(&block.values, values => wide.extend(values[entries.clone()].iter().map(|v| v.to_f64())));
+            SparseRow { cols: &block.indices[entries], values: &wide }.add_times(self.right_t.as_slice(), out);
+        }
     }
 }
 
@@ -132,7 +154,8 @@ mod tests {
         let left = DMatrix::from_fn(rows, cols, |i, j| ((i * 7 + j * 3) % 4) as f64);
         let right = DMatrix::from_fn(cols, k, |i, j| i as f64 - 2.0 * j as f64);
         let expected = DMatrix::from_fn(rows, k, |i, j| (0..cols).map(|c| left[(i, c)] * right[(c, j)]).sum::<f64>());
-        let minus = [1.0, 2.0, 3.0];
+        let (minus, mean) = ([1.0, 2.0, 3.0], [1.0, 2.0, 0.0, 3.0, 1.0]);
+        let centred = DMatrix::from_fn(rows, cols, |i, j| left[(i, j)] - mean[j]) * &right;
         for dtype in [DType::U8, DType::I64, DType::F32, DType::F64] {
             let dense = Block::from(DenseBlock::from_nalgebra(&left)).cast(dtype);
             for block in [dense.clone(), dense.into_csr().expect("five columns").into()] {
@@ -140,6 +163,8 @@ mod tests {
                 assert_eq!(found, expected, "{dtype}");
                 let found = Block::from(Product::new(&right, &minus).apply(&block, 0..3)).to_nalgebra::<f64>();
                 assert_eq!(found, DMatrix::from_fn(rows, k, |i, j| expected[(i, j)] - minus[j]));
+                let found = Block::from(Product::centred(&right, &mean).apply(&block, 1..k)).to_nalgebra::<f64>();
+                assert_eq!(found, centred.columns(1, k - 1));
             }
         }
     }

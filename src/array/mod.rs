@@ -41,10 +41,13 @@ mod picture;
 mod plan;
 pub mod random;
 mod reduce;
+mod registry;
 mod rows;
 mod select;
 mod source;
+mod sparse_row;
 mod stack;
+mod travel;
 mod values;
 mod window;
 
@@ -60,10 +63,15 @@ pub use grid::{Cuts, Grid};
 pub use kernels::Kernel;
 pub use plan::{Plan, Working};
 pub use reduce::{Over, Statistic};
+pub use registry::register_kernel;
 pub use select::Columns;
 pub use source::Source;
+pub use travel::SourceAddress;
 pub use values::{Buffer, Values};
 
+pub(crate) use compute::Runs;
+pub(crate) use sparse_row::SparseRow;
+pub(crate) use travel::{seal, unseal};
 pub(crate) use values::with_values;
 
 use std::fmt;

@@ -1,9 +1,12 @@
 //! Sums, means and variances of runs of values, and how two shares of them join.
 //!
-//! Sums are carried in two `f64` (Knuth's two-sum), so that the order of millions of additions costs no digit. A
-//! variance is taken in two passes over the block that is in memory, about the block's own mean, with the usual
-//! correction; shares join by Chan's formula. Zeros that a CSR block leaves out count as values. A NaN makes everything
-//! NaN that it is part of, as in NumPy.
+//! Sums are carried in two `f64` (Knuth's two-sum, The Art of Computer Programming 2, 4.2.2), so that the order of
+//! millions of additions costs no digit. A variance is taken in two passes over the block that is in memory, about the
+//! block's own mean, with the usual correction; shares join by Chan's formula (Chan, Golub and LeVeque 1983). Zeros that
+//! a CSR block leaves out count as values. A NaN makes everything NaN that it is part of, as in NumPy.
+//! Columns of a CSR block are as fast as a plain loop: runs of entries are added up plainly, each run's sums are carried
+//! in two `f64`, and the squares are taken in the same pass about zero, which is where the left-out values lie. Only
+//! columns whose squares are mostly their mean's (few have no zeros) need the second pass.
 
 use super::values::with_values;
 use super::{Block, CsrBlock, DenseBlock, Element};
@@ -212,28 +215,92 @@ fn of_dense_columns<T: Element>(block: &DenseBlock, values: &[T], wanted: Wanted
     moments
 }
 
+/// One pass adds up values and squares; where their difference would lose digits, a second one takes it about the mean.
 fn of_csr_columns<T: Element>(block: &CsrBlock, values: &[T], wanted: Wanted) -> Moments {
-    let (n, cols) = (block.rows as u64, block.cols);
-    let mut moments = Moments { n, ..Moments::none(cols, wanted) };
-    let entries = || block.indices.iter().map(|col| *col as usize).zip(values);
-    entries().for_each(|(col, value)| moments.sums[col].add(value.to_f64()));
+    let (n, indices) = (block.rows as u64, &block.indices[..]);
+    let mut moments = Moments { n, ..Moments::none(block.cols, wanted) };
     if wanted.squares {
-        let means: Vec<f64> = moments.sums.iter().map(|sum| sum.value() / n as f64).collect();
-        let (mut rest, mut stored) = (vec![0.0; cols], vec![0u64; cols]);
-        for (col, value) in entries() {
-            let apart = value.to_f64() - means[col];
-            moments.squares[col] += apart * apart;
-            rest[col] += apart;
-            stored[col] += 1;
+        add_values_and_squares(indices, values, &mut moments);
+        let drowned = finish_squares(&mut moments);
+        if !drowned.is_empty() {
+            square_about_means(indices, values, &drowned, &mut moments);
         }
-        for (col, squares) in moments.squares.iter_mut().enumerate() {
-            *squares = corrected(*squares, rest[col], n - stored[col], n, means[col]);
-        }
+    } else {
+        add_values(indices, values, &mut moments.sums);
     }
     if wanted.nnz {
-        entries().for_each(|(col, value)| moments.nnz[col] += u64::from(*value != T::default()));
+        let entries = indices.iter().zip(values);
+        entries.for_each(|(&col, value)| moments.nnz[col as usize] += u64::from(*value != T::default()));
     }
     moments
+}
+
+/// Entries that are added up plainly before what they gave is carried on in two `f64`: so many for each column on average.
+const PLAIN: usize = 64;
+
+fn add_values<T: Element>(indices: &[u32], values: &[T], sums: &mut [Sum]) {
+    let mut plain = vec![0.0; sums.len()];
+    let run = (PLAIN * sums.len()).max(1);
+    for (indices, values) in indices.chunks(run).zip(values.chunks(run)) {
+        for (&col, value) in indices.iter().zip(values) {
+            plain[col as usize] += value.to_f64();
+        }
+        sums.iter_mut().zip(&mut plain).for_each(|(sum, plain)| sum.add(std::mem::take(plain)));
+    }
+}
+
+fn add_values_and_squares<T: Element>(indices: &[u32], values: &[T], moments: &mut Moments) {
+    // Side by side, so that one addition of two numbers adds both.
+    let mut plain = vec![[0.0; 2]; moments.sums.len()];
+    let run = (PLAIN * plain.len()).max(1);
+    for (indices, values) in indices.chunks(run).zip(values.chunks(run)) {
+        for (&col, value) in indices.iter().zip(values) {
+            let (value, plain) = (value.to_f64(), &mut plain[col as usize]);
+            *plain = [plain[0] + value, plain[1] + value * value];
+        }
+        for ((sum, squares), plain) in moments.sums.iter_mut().zip(&mut moments.squares).zip(&mut plain) {
+            let [value, square] = std::mem::take(plain);
+            sum.add(value);
+            *squares += square;
+        }
+    }
+}
+
+/// Turns sums of squares into those about the mean; returns the columns where that would leave less than a quarter.
+///
+/// By Cauchy and Schwarz at least the share of zeros in a column is left, so that columns that are more than a quarter
+/// zeros never come back, and the difference costs no more than two bits.
+fn finish_squares(moments: &mut Moments) -> Vec<usize> {
+    let n = moments.n as f64;
+    let mut drowned = Vec::new();
+    for (col, (squares, sum)) in moments.squares.iter_mut().zip(&moments.sums).enumerate() {
+        let about_mean = if n > 0.0 { *squares - sum.value() * (sum.value() / n) } else { 0.0 };
+        // What is not a number, or has overflown, comes back as well.
+        if about_mean >= 0.25 * *squares {
+            *squares = about_mean;
+        } else {
+            drowned.push(col);
+        }
+    }
+    drowned
+}
+
+/// Takes the squares of the named columns about their means, with the correction for a mean that is rounded.
+fn square_about_means<T: Element>(indices: &[u32], values: &[T], columns: &[usize], moments: &mut Moments) {
+    let (n, cols) = (moments.n, moments.sums.len());
+    let means: Vec<f64> = moments.sums.iter().map(|sum| sum.value() / n as f64).collect();
+    // The other columns' are taken too, and left.
+    let (mut about, mut stored) = (vec![[0.0; 2]; cols], vec![0u64; cols]);
+    for (&col, value) in indices.iter().zip(values) {
+        let col = col as usize;
+        let apart = value.to_f64() - means[col];
+        about[col] = [about[col][0] + apart * apart, about[col][1] + apart];
+        stored[col] += 1;
+    }
+    for &col in columns {
+        let [squares, rest] = about[col];
+        moments.squares[col] = corrected(squares, rest, n - stored[col], n, means[col]);
+    }
 }
 
 #[cfg(test)]
@@ -289,6 +356,36 @@ mod tests {
                 assert!((x - y).abs() <= 40.0 * f64::EPSILON * y, "{x} {y}");
             }
         }
+    }
+
+    #[test]
+    fn full_columns_of_a_csr_block_keep_their_digits_beside_sparse_ones() {
+        // Column 0 is sparse, column 1 full with a mean 2^27 times its deviation, column 2 constant, column 3 empty.
+        let (rows, rest) = (1000, |i: usize| (i * i % 17) as f64);
+        let row = |i: usize| [if i.is_multiple_of(5) { rest(i) } else { 0.0 }, 2f64.powi(30) + rest(i), 0.1, 0.0];
+        let dense = DenseBlock::new(rows, 4, (0..rows).flat_map(row).collect::<Vec<f64>>()).expect("4 values a row");
+        let found = Moments::of_columns(&Block::from(dense.to_csr().expect("four columns")), ALL);
+        let exact = |values: Vec<f64>| {
+            // Integers: sums and squares are exact, and so is n Σx² − (Σx)².
+            let (sum, squares): (f64, f64) = (values.iter().sum(), values.iter().map(|x| x * x).sum());
+            (rows as f64 * squares - sum * sum) / rows as f64
+        };
+        let expected = [exact((0..rows).map(|i| row(i)[0]).collect()), exact((0..rows).map(rest).collect())];
+        for (x, y) in found.squares.iter().zip(expected) {
+            // A thousand additions of squares, each rounded, and at most two bits for a difference.
+            assert!((x - y).abs() <= 1000.0 * f64::EPSILON * y, "{x} {y}");
+        }
+        // The mean of equal values is rounded once, and so each distance from it; the correction takes that back.
+        assert!(found.squares[2] <= 1000.0 * (f64::EPSILON * 0.1f64).powi(2));
+        assert_eq!((found.squares[3], found.nnz[3], found.nnz[1]), (0.0, 0, 1000));
+    }
+
+    #[test]
+    fn values_that_are_not_finite_spoil_their_own_column_of_a_csr_block_only() {
+        let dense = DenseBlock::new(2, 3, vec![f64::NAN, f64::INFINITY, 1.0, 1.0, 1.0, 3.0]).expect("six values");
+        let found = Moments::of_columns(&Block::from(dense.to_csr().expect("three columns")), ALL);
+        assert!(found.sums[0].value().is_nan() && found.squares[0].is_nan() && found.squares[1].is_nan());
+        assert_eq!((found.sums[1].value(), found.sums[2].value(), found.squares[2]), (f64::INFINITY, 4.0, 2.0));
     }
 
     #[test]

@@ -197,6 +197,36 @@ impl Array {
         Ok(self.node(shape.1, DType::F64, BlockKind::Dense, Expr::MatMul(self.clone(), product)))
     }
 
+    /// Multiplies the array less a row with a small dense matrix on the right: `(X − 1·meanᵀ)·V`, dense `f64`.
+    ///
+    /// Of dense blocks the row is taken before the product, so that a mean far larger than the deviations costs no digits;
+    /// a CSR block is not filled, and what the row gives is taken from the product.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ShapeMismatch`] when the matrix or the row does not have as many rows, or numbers, as the array has columns.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use allotment::{Cluster, array::Array};
+    /// let cluster = Cluster::builder().allowance("64MiB".parse()?).workers(2).build()?;
+    /// let array = Array::from_rows(&[[1e15 + 1.0, 5.0], [1e15 + 3.0, 5.0]])?;
+    /// let scores = array.matmul_centred(&nalgebra::DMatrix::from_column_slice(2, 1, &[0.1, 1.0]), &[1e15 + 2.0, 5.0])?;
+    /// assert_eq!(scores.compute(&cluster)?.to_vec::<f64>(), [-0.1, 0.1]);
+    /// # Ok::<(), allotment::Error>(())
+    /// ```
+    pub fn matmul_centred(&self, right: &DMatrix<f64>, mean: &[f64]) -> Result<Array> {
+        let shape = (right.nrows() as u64, right.ncols() as u64);
+        if shape.0 != self.cols() || mean.len() as u64 != self.cols() {
+            let expected = format!("give a matrix of {0} rows and a row of {0} numbers", self.cols()).into();
+            let right = if shape.0 == self.cols() { (1, mean.len() as u64) } else { shape };
+            return Err(Error::ShapeMismatch { operation: "matmul", left: self.shape, right, expected });
+        }
+        let product = Product::centred(right, mean);
+        Ok(self.node(shape.1, DType::F64, BlockKind::Dense, Expr::MatMul(self.clone(), product)))
+    }
+
     /// Applies a function of the caller's to every block. What it returns is checked against what it promised.
     ///
     /// # Errors

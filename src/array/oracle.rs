@@ -242,6 +242,13 @@ proptest! {
         for (found, expected) in block.to_vec::<f64>().into_iter().zip(&naive.values) {
             prop_assert!(close(found, *expected, 256.0 * unit * expected), "{} {}", found, expected);
         }
+        // Whatever has no closure and no chunks says the same from its bytes.
+        if let Ok(bytes) = array.to_plan_bytes() {
+            let again = Array::from_plan_bytes(&bytes, |address| panic!("no file is named: {address:?}")).expect("written a line above");
+            prop_assert_eq!((again.row_cuts(), again.col_cuts()), (array.row_cuts(), array.col_cuts()));
+            let bits = |block: &Block| block.to_vec::<f64>().into_iter().map(f64::to_bits).collect::<Vec<_>>();
+            prop_assert_eq!(bits(&again.compute(&cluster).expect("it fits")), bits(&block));
+        }
         let plan = array.plan(&cluster).expect("it fits");
         for block in array.blocks(&cluster).expect("it fits") {
             prop_assert!(block.expect("it was computed before").anonymous_bytes() <= plan.projected_bytes);

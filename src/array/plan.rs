@@ -203,7 +203,7 @@ impl Array {
 
     /// Refuses an expression that is too deep to be followed on a lane's stack, or that computes shared parts so often that it
     /// would never end.
-    fn check_length(&self) -> Result<()> {
+    pub(super) fn check_length(&self) -> Result<()> {
         // For each node its depth, and how often nodes are visited to compute it.
         let mut known: HashMap<*const Expr, (u64, u64)> = HashMap::new();
         let mut stack = vec![self];

@@ -99,19 +99,36 @@ pub fn integers(
     seed: u64,
     chunk_rows: impl Into<Option<u64>>,
 ) -> Result<Array> {
-    if high <= low {
-        return Err(Error::bad_argument("random integers", "high", high, format!("above low, which is {low}")));
-    }
-    let array = random(Distribution::Integers { low, high }, rows, cols, seed, chunk_rows.into());
-    Ok(Array { dtype: DType::I64, ..array })
+    let distribution = Distribution::Integers { low, high };
+    Random { distribution, seed }.check()?;
+    Ok(random(distribution, rows, cols, seed, chunk_rows.into()))
 }
 
 fn random(distribution: Distribution, rows: u64, cols: u64, seed: u64, chunk_rows: Option<u64>) -> Array {
-    let array = Array::new((rows, cols), DType::F64, BlockKind::Dense, Expr::Random(Random { distribution, seed }));
+    let numbers = Random { distribution, seed };
+    let array = Array::new((rows, cols), numbers.dtype(), BlockKind::Dense, Expr::Random(numbers));
     chunk_rows.into_iter().fold(array, |array, rows| array.with_block_rows(rows))
 }
 
 impl Random {
+    /// Returns the dtype of the numbers.
+    pub(super) fn dtype(&self) -> DType {
+        match self.distribution {
+            Distribution::Uniform | Distribution::Normal => DType::F64,
+            Distribution::Integers { .. } => DType::I64,
+        }
+    }
+
+    /// Refuses a range of integers that holds none.
+    pub(super) fn check(&self) -> Result<()> {
+        match self.distribution {
+            Distribution::Integers { low, high } if high <= low => {
+                Err(Error::bad_argument("random integers", "high", high, format!("above low, which is {low}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Draws the numbers of a window, of so many rows and columns, in a matrix of `cols` columns.
     pub(super) fn window(&self, cols: u64, window: &Window, shape: (usize, usize)) -> DenseBlock {
         match self.distribution {

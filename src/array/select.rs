@@ -121,6 +121,11 @@ impl Selection {
         self.run
     }
 
+    /// Lists the chosen columns.
+    pub(super) fn list(&self) -> Vec<u64> {
+        self.columns.iter().map(|col| *col as u64).collect()
+    }
+
     /// Returns how many columns are kept.
     pub(super) fn len(&self) -> usize {
         self.columns.len()

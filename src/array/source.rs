@@ -5,7 +5,7 @@
 use std::fmt::Debug;
 use std::ops::Range;
 
-use super::{Block, BlockKind, DType};
+use super::{Block, BlockKind, DType, SourceAddress};
 use crate::error::Result;
 use crate::runtime::TaskContext;
 
@@ -27,6 +27,10 @@ pub trait Source: Debug + Send + Sync {
     fn scratch_bytes(&self, rows: Range<u64>) -> Result<u64>;
     /// Reads the rows as one block, all columns.
     fn read_rows(&self, rows: Range<u64>, context: &TaskContext) -> Result<Block>;
+    /// Returns where the matrix is, for a process that is to open it too; `None` when it cannot.
+    fn address(&self) -> Option<SourceAddress> {
+        None
+    }
     /// Returns a name for messages: the path and data set, say.
     fn name(&self) -> String;
 }

@@ -9,6 +9,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::array::SourceAddress;
 use crate::error::{Error, Result};
 
 /// An opened input file. Cloning shares the descriptor; positional reads need no lock.
@@ -51,6 +52,12 @@ impl Input {
     /// Returns the path that was opened.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Returns where a matrix of the file is for another process; `None` for a path that is no text.
+    pub(crate) fn address(&self, format: &str, item: &str) -> Option<SourceAddress> {
+        let path = std::path::absolute(&self.path).ok()?.to_str()?.to_string();
+        Some(SourceAddress { format: format.into(), path, item: item.into() })
     }
 
     /// Returns the length at the time of opening.

@@ -22,7 +22,7 @@ mod values;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::array::{Array, Source};
+use crate::array::{Array, Source, SourceAddress};
 use crate::cells::AnnData;
 use crate::error::Result;
 use input::Input;
@@ -119,6 +119,35 @@ pub fn open(path: impl AsRef<Path>) -> Result<Opened> {
         Format::H5ad => h5ad::open(path).map(Opened::AnnData),
         #[cfg(not(feature = "h5ad"))]
         Format::H5ad => Err(without_h5ad(path)),
+    }
+}
+
+/// Opens the matrix that a plan names: what [`Array::from_plan_bytes`] needs to read files.
+///
+/// # Errors
+/// Those of [`open`]; `Unsupported` for a format that this version does not know.
+///
+/// # Examples
+///
+/// ```
+/// use allotment::array::Array;
+/// use allotment::io;
+/// let cells = io::h5ad::open("bench-data/neurons10k_csr_u16.h5ad")?;
+/// let logs = Array::from_plan_bytes(&cells.x.log1p().to_plan_bytes()?, io::open_address)?;
+/// assert_eq!(logs.shape(), (10_000, 1000));
+/// # Ok::<(), allotment::Error>(())
+/// ```
+pub fn open_address(address: &SourceAddress) -> Result<Array> {
+    match address.format.as_str() {
+        "npy" => Ok(Array::from_source(Arc::new(npy::open(&address.path)?))),
+        #[cfg(feature = "h5ad")]
+        "h5ad" => h5ad::open_matrix(&address.path, &address.item),
+        #[cfg(not(feature = "h5ad"))]
+        "h5ad" => Err(without_h5ad(Path::new(&address.path))),
+        other => Err(crate::error::Error::Unsupported {
+            what: format!("{}: the format {other:?} that a plan names", address.path).into(),
+            instead: "run the plan with the version that wrote it".into(),
+        }),
     }
 }
 

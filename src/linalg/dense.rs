@@ -21,6 +21,7 @@ use nalgebra::DMatrix;
 
 use crate::error::{Error, Result};
 
+pub(crate) use factors::qr_of;
 pub use factors::{Eigh, SmallSvd, eigh, eigh_bytes, qr_bytes, qr_r, qr_thin, svd_bytes, svd_small};
 
 /// Adds `rowsᵀ · rows` to the upper triangle of `acc`; below the diagonal `acc` keeps what it holds.
@@ -45,19 +46,29 @@ pub fn gram_upper(rows: &[f64], n_rows: usize, n_cols: usize, acc: &mut DMatrix<
         return Ok(());
     }
     let _exit = LeaveAvx;
-    let x = MatRef::from_row_major_slice(rows, n_rows, n_cols);
-    triangular::matmul(
-        as_faer_mut(acc),
-        BlockStructure::TriangularUpper,
-        Accum::Add,
-        x.transpose(),
-        BlockStructure::Rectangular,
-        x,
-        BlockStructure::Rectangular,
-        1.0,
-        Par::Seq,
-    );
+    for rows in rows.chunks(gram_rows(n_cols) * n_cols) {
+        let x = MatRef::from_row_major_slice(rows, rows.len() / n_cols, n_cols);
+        triangular::matmul(
+            as_faer_mut(acc),
+            BlockStructure::TriangularUpper,
+            Accum::Add,
+            x.transpose(),
+            BlockStructure::Rectangular,
+            x,
+            BlockStructure::Rectangular,
+            1.0,
+            Par::Seq,
+        );
+    }
     Ok(())
+}
+
+/// Returns how many rows the triangular product takes at once: 256 KiB of them, and enough to be worth while.
+///
+/// The product reads rows in place, so that many of them touch more pages than a core has translations at hand. Of the
+/// speed of GEMM it reaches 0.88 with 64 rows of 500 and 0.66 with 512; 0.74 with 256 rows of 100 and 0.27 to 0.6 with 512.
+pub(crate) fn gram_rows(n_cols: usize) -> usize {
+    ((1 << 15) / n_cols.max(1)).clamp(64, 256)
 }
 
 /// Writes `rows · componentsᵀ` into `out`: `n_rows` rows, one value for each row of `components`.
@@ -189,7 +200,8 @@ fn eigh_ascending_bytes(n: usize) -> u64 {
 }
 
 fn eigh_scratch(n: usize) -> StackReq {
-    evd::self_adjoint_evd_scratch::<f64>(n, evd::ComputeEigenvectors::Yes, Par::Seq, default())
+    // The library takes one from n.
+    evd::self_adjoint_evd_scratch::<f64>(n.max(1), evd::ComputeEigenvectors::Yes, Par::Seq, default())
 }
 
 /// Replaces the part of `c` from a place on by `(I − V T Vᵀ)` times it, or by the transpose's product.
@@ -211,7 +223,7 @@ fn reflect_block(v: &DMatrix<f64>, t: &DMatrix<f64>, transposed: bool, c: &mut D
 fn did_not_converge(operation: &'static str, n: usize) -> Error {
     // The library's own limit; it does not tell the residual that was reached.
     let iterations = n.saturating_mul(n).saturating_mul(32);
-    Error::NoConvergence { operation, iterations, residual: f64::NAN, tolerance: f64::EPSILON }
+    Error::NoConvergence { operation, iterations, residual: None, tolerance: f64::EPSILON }
 }
 
 fn as_faer(a: &DMatrix<f64>) -> MatRef<'_, f64> {

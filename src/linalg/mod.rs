@@ -4,34 +4,58 @@
 //! tree. What is left to factor is as wide as the matrix but no taller, fits in memory, and is done on one lane.
 //!
 //! ```text
-//!   svd ──▶ tsqr ──▶ products ──▶ dense (one thread)
-//!   pca ──▶ moments ──▶ products
+//!   svd, lstsq ──▶ tsqr ┐
+//!            qr ────────┴▶ block_qr ──▶ products ──▶ dense (one thread)
+//!   eigh_gram ──▶ gram ──▶ products
+//!   svd_compressed, lanczos ──▶ krylov ──▶ operator ──▶ products
+//!   pca ──▶ moments (covariance), block_qr (tsqr), lanczos, compressed
 //! ```
 //!
 //! Always true: sums are in f64 and in an order that the number of workers does not change; every result carries
 //! residuals from a pass over the data, so that it can be seen to be right; and in every component the entry of largest
 //! magnitude is positive.
 
+mod block_qr;
+mod compressed;
 mod dense;
+mod gram;
+mod incremental;
+mod krylov;
+mod lanczos;
+mod lstsq;
 mod moments;
+mod operator;
 mod pca;
 mod products;
+mod qr;
+mod rows;
 mod signs;
 mod svd;
 #[cfg(test)]
 mod testing;
+mod triplets;
 mod tsqr;
+mod work;
 
+pub use block_qr::BlockWays;
+pub use compressed::{SvdCompressedOptions, svd_compressed};
 pub use dense::{
     Eigh, SmallSvd, add_transposed_times, eigh, eigh_bytes, gemm, gram_upper, qr_bytes, qr_r, qr_thin,
     rows_times_components, svd_bytes, svd_small,
 };
-pub use pca::{Pca, PcaOptions, PcaSolver, pca, pca_bytes};
-pub use svd::{Svd, SvdOptions, svd};
-pub use tsqr::{block_r_bytes, tsqr};
+pub use gram::{GramEigh, eigh_gram, gram};
+pub use incremental::{IncrementalPca, incremental_pca_bytes};
+pub use lanczos::{Centre, Lanczos, LanczosOptions, lanczos};
+pub use lstsq::{Lstsq, LstsqOptions, lstsq};
+pub use pca::{Components, Pca, PcaOptions, PcaSolver, pca, pca_bytes};
+pub use qr::{Qr, QrOptions, qr};
+pub use svd::{Svd, SvdMethod, SvdOptions, svd};
+pub use tsqr::{Tsqr, block_r_bytes, tsqr};
+pub use work::{Answer, Work};
 
 use std::sync::Arc;
 
+use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::runtime::{Blocks, Cluster, Progress};
 
@@ -45,6 +69,14 @@ fn on_lane<T: Send + 'static>(
     let once = Blocks { name: name.into(), n: 1, projected_bytes: bytes, ..Blocks::named("") };
     let mut results = cluster.map_blocks(&once, move |_, _| work())?;
     Ok(results.pop().expect("one block gives one result"))
+}
+
+/// Returns the array in blocks of whole rows, which every pass here works on.
+///
+/// Rows that were cut for a grid with block columns would be far too many when they are whole: then the plan chooses.
+fn whole_rows(a: &Array) -> Array {
+    let is_2d = a.col_cuts().is_some_and(|cuts| cuts.n_runs() > 1);
+    if is_2d { a.clone().with_auto_blocks().whole_rows() } else { a.clone().whole_rows() }
 }
 
 /// Refuses what no worker could hold, before any block is read; `what` names it and says what would help.

@@ -1,54 +1,122 @@
-//! Principal components of a matrix whose columns × columns covariance fits in memory.
+//! Principal components of the rows of a matrix: their directions, their variances, and the scores.
 //!
-//! Two passes over the blocks. The first gives the column means and the centred gram ([`Moments`]), whose eigenvectors
-//! are the components. The second gives each block's rows of the scores, left as chunks, and sums what tells whether the
-//! answer is right. Centring is never materialised: a block is shifted by a constant per column as it is read, and what
-//! is left of the mean is a constant row.
+//! A solver ([`solve`](mod@solve)) gives the column means, the components and the variances along them. One more pass gives each
+//! block's rows of the scores, left as chunks, and sums what tells whether the answer is right. Centring is never
+//! materialised.
 //!
 //! ```text
-//!   pass 1   block ─▶ n, mean, Σ(x−mean)(x−mean)ᵀ ─ tree ─▶ covariance ─▶ eigenvectors
-//!   pass 2   block ─▶ scores ─▶ chunk
+//!   solver   covariance: block ─▶ n, mean, Σ(x−mean)(x−mean)ᵀ ─ tree ─▶ eigenvectors
+//!            tsqr:       block ─▶ n, mean, R of (x−mean)      ─ tree ─▶ SVD of R
+//!            lanczos, randomized: block ─▶ mean, variance; then (x−mean)ᵀ(x−mean)·V, pass by pass
+//!   scores   block ─▶ scores ─▶ chunk
 //!                       └─▶ Σ tᵀ(x−mean) ─ tree ─▶ residuals
 //! ```
+//!
+//! Always true: whichever solver is taken, the residuals come from the same last pass over the data, and the solver is
+//! reported.
 
-use nalgebra::{DMatrix, DVector};
+mod centred_r;
+mod scores;
+mod solve;
 
-use super::dense::{Eigh, eigh, eigh_bytes};
-use super::moments::{Moments, moments_bytes, of_block_bytes, safe_shift};
-use super::products::{Shifted, times_bytes};
-use super::tsqr::{columns, refuse_non_finite};
-use super::{check_fits, on_lane, part_of, signs};
-use crate::array::{Array, Block, BlockInfo, DenseBlock, StoredBlock, Working};
+use nalgebra::DMatrix;
+
+use super::gram::eigen_residuals;
+use super::tsqr::columns;
+use super::{part_of, whole_rows};
+use crate::array::Array;
 use crate::error::{Error, Result};
-use crate::runtime::{Cluster, Progress, TaskContext};
+use crate::runtime::{Cluster, Progress};
+use scores::scores;
+use solve::{Found, solve};
 
 /// How the components are found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub enum PcaSolver {
-    /// Chosen by the shape of the matrix: of the solvers there are, that is the covariance.
+    /// The covariance while it fits the allowance and is moderate: up to 5000 columns, or where a fifth of all components
+    /// or a share of the variance is asked for; else Lanczos. [`Pca::solver`] tells which it was.
     #[default]
     Auto,
-    /// Eigenvectors of the covariance: exact, two passes, columns × columns numbers in memory.
+    /// Eigenvectors of the covariance: exact, two passes, columns × columns numbers in memory. A variance is known to a
+    /// few ε of the largest one.
     CovarianceEigh,
+    /// SVD of the centred matrix through its R: two passes, columns × columns numbers in memory, slower than the
+    /// covariance. Nothing is squared, so that a deviation is known to a few ε of the largest one, and a variance of
+    /// 10⁻²⁰ of the largest is still found. A CSR matrix is filled in, a tile at a time.
+    Tsqr,
+    /// [`lanczos`](super::lanczos()) on the matrix less its mean: as exact as the covariance, in more passes, and columns ×
+    /// columns numbers are never formed. For 10⁴ to 10⁵ columns.
+    Lanczos,
+    /// [`svd_compressed`](super::svd_compressed()) of the matrix less its mean: in fewer passes than Lanczos, the deviation
+    /// along each component to about a thousandth, the components as good as `residuals` say.
+    Randomized,
+}
+
+impl PcaSolver {
+    /// Returns the name that the program and its reports use.
+    pub fn name(self) -> &'static str {
+        match self {
+            PcaSolver::Auto => "auto",
+            PcaSolver::CovarianceEigh => "covariance",
+            PcaSolver::Tsqr => "tsqr",
+            PcaSolver::Lanczos => "lanczos",
+            PcaSolver::Randomized => "randomized",
+        }
+    }
+}
+
+/// How many components to keep.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub enum Components {
+    /// So many, at least 1 and at most the smaller of rows and columns.
+    Count(usize),
+    /// As few as hold more than this share of the variance, above 0 and below 1. All variances must be known for it: a
+    /// solver that finds only some components refuses.
+    Variance(f64),
+}
+
+impl From<usize> for Components {
+    fn from(k: usize) -> Self {
+        Components::Count(k)
+    }
+}
+
+impl From<f64> for Components {
+    fn from(share: f64) -> Self {
+        Components::Variance(share)
+    }
+}
+
+impl Components {
+    /// Returns how many there can be at most.
+    fn at_most(self, rows: u64, p: usize) -> usize {
+        match self {
+            Components::Count(k) => k,
+            Components::Variance(_) => usize::try_from(rows).unwrap_or(p).min(p),
+        }
+    }
 }
 
 /// Settings of [`pca`].
-#[derive(Clone)]
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
 pub struct PcaOptions {
-    /// How many components, at most the smaller of rows and columns.
-    pub components: usize,
+    /// How many components, as a number or as a share of the variance.
+    pub components: Components,
     /// Variances are divided by `n − ddof`: 1 for those of a sample, 0 for those of a population.
     pub ddof: u64,
     /// How the components are found.
     pub solver: PcaSolver,
-    /// Called as blocks finish; both passes count.
+    /// Of the random start of the iterative solvers: the same seed gives the same bits.
+    pub seed: u64,
+    /// Called as blocks finish; all passes count.
+    #[serde(skip)]
     pub progress: Option<Progress>,
 }
 
 impl Default for PcaOptions {
     fn default() -> Self {
-        PcaOptions { components: 50, ddof: 1, solver: PcaSolver::Auto, progress: None }
+        PcaOptions { components: Components::Count(50), ddof: 1, solver: PcaSolver::Auto, seed: 0, progress: None }
     }
 }
 
@@ -72,47 +140,46 @@ pub struct Pca {
     pub residuals: Vec<f64>,
     /// How many rows the components were found from.
     pub n_samples: u64,
+    /// The solver that found them, never `Auto`.
+    pub solver: PcaSolver,
 }
 
 /// Returns the principal components of the rows of `x`, and their scores.
 ///
 /// Everything is accumulated in f64, whatever the dtype. The same input on the same chunk grid gives the same bits on
-/// any number of workers.
+/// any number of workers. Components beyond the rank have no variance and are any directions that complete the others.
 ///
 /// # Errors
-/// [`Error::BadArgument`] for fewer than two rows, or more components than rows or columns; [`Error::NonFinite`] with the
-/// place of a NaN or an infinity; [`Error::TooBig`] when the covariance does not fit the allowance.
+/// [`Error::BadArgument`] for fewer than two rows, more components than rows or columns, or a share of variance that is
+/// not between 0 and 1, or that the solver cannot tell; [`Error::NonFinite`] with the place of a NaN or an infinity;
+/// [`Error::TooBig`] when what the solver holds does not fit the allowance; [`Error::NoConvergence`] with the residual that
+/// an iterative solver reached.
 ///
 /// # Examples
 /// ```
-/// use allotment::{Cluster, array::Array, linalg::{PcaOptions, pca}};
+/// use allotment::{Cluster, array::Array, linalg::{PcaOptions, PcaSolver, pca}};
 /// let cluster = Cluster::builder().allowance("64MiB".parse()?).workers(2).build()?;
 /// let x = Array::from_rows(&[[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]])?;
-/// let found = pca(&cluster, &x, &PcaOptions { components: 1, ..Default::default() })?;
+/// let found = pca(&cluster, &x, &PcaOptions { components: 1.into(), ..Default::default() })?;
 /// assert!((found.explained_variance[0] - 2.0).abs() < 1e-14);
 /// assert!((found.components[(0, 0)] - 0.5f64.sqrt()).abs() < 1e-15);
+/// assert_eq!(found.solver, PcaSolver::CovarianceEigh);
+///
+/// // As many components as hold more than 90 % of the variance.
+/// let most = pca(&cluster, &x, &PcaOptions { components: 0.9.into(), ..Default::default() })?;
+/// assert_eq!(most.explained_variance.len(), 1);
 /// # Ok::<(), allotment::Error>(())
 /// ```
 pub fn pca(cluster: &Cluster, x: &Array, options: &PcaOptions) -> Result<Pca> {
-    let p = check_request(x, options)?;
-    // Both are the covariance today; a new solver will not compile until it is told apart here.
-    let (PcaSolver::Auto | PcaSolver::CovarianceEigh) = options.solver;
-    let what = || format!("pca: covariance of {p} columns (select fewer columns, such as the variable genes)");
-    check_fits(cluster, pca_bytes(p, options.components), what)?;
-    let moments = moments(cluster, x, p, part_of(&options.progress, 0, 2))?;
-    let (mean, Moments { n, m2, .. }) = (moments.mean(), moments);
-    let total: f64 = m2.diagonal().sum();
-    let (k, bytes) = (options.components, eigh_bytes(p, options.components));
-    // `eigh` reads the lower triangle.
-    let Eigh { values, vectors } = on_lane(cluster, "pca eigenvectors", bytes, move || eigh(&m2.transpose(), k))?;
-    let mut components = vectors.transpose();
-    signs::fix_rows(&mut components);
-    // Rounding may leave a variance of zero a little below it.
-    let values: Vec<f64> = values.into_iter().map(|value| value.max(0.0)).collect();
-    let scored = scores(cluster, x, &components, &mean, part_of(&options.progress, 1, 2))?;
-    let divisor = (n - options.ddof) as f64;
+    let (x, p) = (&whole_rows(x), check_request(x, options)?);
+    let solver = choose(cluster, x, p, options);
+    let passes = solve::parts(solver) + 1;
+    let Found { mean, components, values, total } = solve(cluster, x, p, solver, options)?;
+    let scored = scores(cluster, x, &components, &mean, part_of(&options.progress, passes - 1, passes))?;
+    let n = x.rows();
+    let (divisor, size) = ((n - options.ddof) as f64, n.max(p as u64));
     Ok(Pca {
-        residuals: residuals(&scored.t_x, &components, &values, n.max(p as u64)),
+        residuals: eigen_residuals(&scored.t_x, &components, &values, size),
         scores: Array::from_stored(scored.blocks)?,
         explained_variance: values.iter().map(|value| value / divisor).collect(),
         explained_variance_ratio: values.iter().map(|value| if total > 0.0 { value / total } else { 0.0 }).collect(),
@@ -120,6 +187,7 @@ pub fn pca(cluster: &Cluster, x: &Array, options: &PcaOptions) -> Result<Pca> {
         components,
         mean,
         n_samples: n,
+        solver,
     })
 }
 
@@ -129,9 +197,7 @@ impl Pca {
     /// # Errors
     /// [`Error::ShapeMismatch`] when `x` has not as many columns as the components.
     pub fn transform(&self, x: &Array) -> Result<Array> {
-        let mean = DMatrix::from_row_slice(1, self.mean.len(), &self.mean);
-        let constant = mean * self.components.transpose();
-        x.matmul_minus(&self.components.transpose(), constant.as_slice())
+        transform(x, &self.components, &self.mean)
     }
 
     /// Returns the rows that scores stand for, as an expression: `scores · components + mean`.
@@ -139,9 +205,19 @@ impl Pca {
     /// # Errors
     /// [`Error::ShapeMismatch`] when `scores` has not one column for each component.
     pub fn inverse_transform(&self, scores: &Array) -> Result<Array> {
-        let constant: Vec<f64> = self.mean.iter().map(|mean| -mean).collect();
-        scores.matmul_minus(&self.components, &constant)
+        inverse_transform(scores, &self.components, &self.mean)
     }
+}
+
+/// Returns `(x − mean) · componentsᵀ` as an expression.
+pub(crate) fn transform(x: &Array, components: &DMatrix<f64>, mean: &[f64]) -> Result<Array> {
+    x.matmul_centred(&components.transpose(), mean)
+}
+
+/// Returns `scores · components + mean` as an expression.
+pub(crate) fn inverse_transform(scores: &Array, components: &DMatrix<f64>, mean: &[f64]) -> Result<Array> {
+    let constant: Vec<f64> = mean.iter().map(|mean| -mean).collect();
+    scores.matmul_minus(components, &constant)
 }
 
 /// Refuses what has no answer; returns the number of columns.
@@ -154,108 +230,49 @@ fn check_request(x: &Array, options: &PcaOptions) -> Result<usize> {
         return Err(Error::bad_argument("pca", "ddof", options.ddof, format!("below the number of rows, {rows}")));
     }
     let most = rows.min(p as u64);
-    if options.components == 0 || options.components as u64 > most {
-        let expected = format!("1 to {most}, the smaller of {rows} rows and {p} columns");
-        return Err(Error::bad_argument("pca", "components", options.components, expected));
-    }
-    Ok(p)
-}
-
-/// Returns the most that any task of [`pca`] holds for so many columns and components besides its block.
-pub fn pca_bytes(n_cols: usize, k: usize) -> u64 {
-    let covariance = (n_cols * n_cols * 8) as u64;
-    first_pass_bytes(n_cols).max(eigh_bytes(n_cols, k) + 2 * covariance)
-}
-
-fn first_pass_bytes(p: usize) -> u64 {
-    // Two partials while they are joined.
-    2 * moments_bytes(p) + of_block_bytes(p)
-}
-
-fn moments(cluster: &Cluster, x: &Array, p: usize, progress: Option<Progress>) -> Result<Moments> {
-    let found = x.reduce_blocks(
-        cluster,
-        "pca gram",
-        Working { kept: moments_bytes(p), ..first_pass_bytes(p).into() },
-        |block, info, _| sound_moments(block, info.row_offset),
-        |left, right| Ok(Moments::combine(left, right)),
-        progress,
-    )?;
-    Ok(found.expect("a matrix with rows has blocks"))
-}
-
-/// Computes a block's moments and refuses those that are not finite, naming the value that is to blame.
-fn sound_moments(block: &Block, first_row: u64) -> Result<Moments> {
-    let moments = Moments::of_block(block)?;
-    let Some(col) = moments.first_unsound_column() else { return Ok(moments) };
-    let p = block.cols();
-    Shifted::new(block, &[])
-        .for_each_tile(256, |first, tile| refuse_non_finite("pca", tile, p, first_row + first as u64))?;
-    let found = format!("too large in column {col} between rows {first_row} and {}", first_row + moments.n - 1);
-    Err(Error::bad_argument("pca", "the magnitude of the values", found, "below 1e150, so that squares are finite"))
-}
-
-/// What the second pass gives: the scores' blocks in row order, and Tᵀ(X − mean).
-struct Scored {
-    blocks: Vec<StoredBlock>,
-    t_x: DMatrix<f64>,
-}
-
-impl Scored {
-    fn of_block(block: &Block, components: &DMatrix<f64>, mean: &[f64], context: &TaskContext) -> Result<Self> {
-        let ((rows, p), k) = (block.shape(), components.nrows());
-        let shift = safe_shift(block)?;
-        let shifted = Shifted::new(block, &shift);
-        let rest = DVector::from_fn(p, |j, _| shift[j] - mean[j]);
-        let constant = components * &rest;
-        let (mut t, mut sums) = (vec![0.0; rows * k], DVector::<f64>::zeros(k));
-        shifted.times(components, &mut t)?;
-        for row in t.chunks_exact_mut(k) {
-            for (j, value) in row.iter_mut().enumerate() {
-                *value += constant[j];
-                sums[j] += *value;
-            }
+    match options.components {
+        Components::Count(k) if k == 0 || k as u64 > most => {
+            let expected = format!("1 to {most}, the smaller of {rows} rows and {p} columns");
+            Err(Error::bad_argument("pca", "components", k, expected))
         }
-        let mut t_x = DMatrix::zeros(k, p);
-        shifted.add_transposed_times(&t, &mut t_x)?;
-        t_x.ger(1.0, &sums, &rest, 1.0);
-        let stored = Block::Dense(DenseBlock::new(rows, k, t)?).store(&context.store()?)?;
-        Ok(Scored { blocks: vec![stored], t_x })
-    }
-
-    fn combine(mut self, mut other: Self) -> Self {
-        self.blocks.append(&mut other.blocks);
-        self.t_x += other.t_x;
-        self
+        Components::Variance(share) if !(share > 0.0 && share < 1.0) => {
+            let expected = "above 0 and below 1, a share of the variance; a number of components is a whole number";
+            Err(Error::bad_argument("pca", "components", share, expected))
+        }
+        Components::Variance(share) if matches!(options.solver, PcaSolver::Lanczos | PcaSolver::Randomized) => {
+            let name = options.solver.name();
+            let expected =
+                format!("a number for the solver {name}, which does not find all variances; covariance does");
+            Err(Error::bad_argument("pca", "components", share, expected))
+        }
+        // No columns have no components, whatever share is asked for.
+        Components::Variance(_) if most == 0 => Err(Error::bad_argument("pca", "number of columns", p, "at least 1")),
+        _ => Ok(p),
     }
 }
 
-fn scores(
-    cluster: &Cluster,
-    x: &Array,
-    components: &DMatrix<f64>,
-    mean: &[f64],
-    progress: Option<Progress>,
-) -> Result<Scored> {
-    let (k, p) = components.shape();
-    let (components, mean) = (components.clone(), mean.to_vec());
-    // Two partials while they are joined, a tile, some rows of numbers; and the block's own scores.
-    let fixed = 2 * (k * p * 8) as u64 + times_bytes(p) + 4 * (p * 8) as u64;
-    let working = Working { fixed, per_row: (k * 8) as u64, kept: (k * p * 8) as u64 };
-    let map =
-        move |block: &Block, _: BlockInfo, context: &TaskContext| Scored::of_block(block, &components, &mean, context);
-    let found = x.reduce_blocks(cluster, "pca scores", working, map, |l, r| Ok(l.combine(r)), progress)?;
-    Ok(found.expect("a matrix with rows has blocks"))
+/// Returns the most that any task of [`pca`] by the covariance holds for so many columns and components besides its block.
+pub fn pca_bytes(n_cols: usize, k: usize) -> u64 {
+    solve::covariance_bytes(n_cols, k)
 }
 
-/// Compares Tᵀ(X − mean), row by row, with the eigenvalue times the component.
-fn residuals(t_x: &DMatrix<f64>, components: &DMatrix<f64>, values: &[f64], size: u64) -> Vec<f64> {
-    let largest = values.first().copied().unwrap_or(0.0);
-    let noise = size as f64 * f64::EPSILON * largest;
-    let error = |j: usize| (t_x.row(j) - components.row(j) * values[j]).norm();
-    let scale = |value: f64| if value > noise { value } else { largest };
-    // Where nothing varies at all there is nothing to be wrong about.
-    (0..values.len()).map(|j| if largest > 0.0 { error(j) / scale(values[j]) } else { 0.0 }).collect()
+/// Up to so many columns their covariance is decomposed within a dozen seconds.
+const MODERATE_COLUMNS: usize = 5000;
+
+/// Settles on a solver.
+fn choose(cluster: &Cluster, x: &Array, p: usize, options: &PcaOptions) -> PcaSolver {
+    if options.solver != PcaSolver::Auto {
+        return options.solver;
+    }
+    let most = options.components.at_most(x.rows(), p);
+    let many = 5 * most as u64 >= x.rows().min(p as u64);
+    let fits = solve::covariance_bytes(p, most) <= cluster.allowance();
+    match options.components {
+        // The other solvers do not know all variances.
+        Components::Variance(_) => PcaSolver::CovarianceEigh,
+        Components::Count(_) if fits && (many || p <= MODERATE_COLUMNS) => PcaSolver::CovarianceEigh,
+        Components::Count(_) => PcaSolver::Lanczos,
+    }
 }
 
 fn noise_variance(values: &[f64], total: f64, most: usize) -> f64 {

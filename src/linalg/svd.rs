@@ -1,29 +1,52 @@
-//! The thin SVD of a tall-and-skinny matrix, and how good it is.
+//! The thin SVD of a matrix, and how good it is.
 //!
-//! Two passes over the blocks. The first gives R ([`tsqr`]), whose singular values and right singular vectors are those
-//! of the matrix. The second multiplies every block by V Σ⁻¹, which is that block's rows of U, and sums what tells
-//! whether the answer is right: `Aᵀu`, which must be `σ v`, and `UᵀU`, which must be the identity. U itself is never
+//! A wide matrix is factored as its transpose, which is tall and has the same singular values, with u and v exchanged; one
+//! that is cut into block columns, in blocks of whole rows. What is as long as the longer side is never held.
+//!
+//! Two passes over the blocks. The first gives R ([`tsqr`](super::tsqr())), whose singular values and right singular vectors
+//! are those of the matrix; or, where the reflections of that do not fit the allowance but a gram does, the gram, whose
+//! eigenvalues are their squares. The second multiplies every block by V Σ⁻¹, which is that block's rows of U, and sums what
+//! tells whether the answer is right: `Aᵀu`, which must be `σ v`, and `UᵀU`, which must be the identity. U itself is never
 //! held: it is an expression, computed a block at a time by whoever asks for it.
 
 use std::sync::Arc;
 
 use nalgebra::DMatrix;
 
-use super::dense::{self, SmallSvd, svd_bytes, svd_small};
+use super::block_qr::BlockWays;
+use super::dense::{self, SmallSvd, eigh, eigh_bytes, svd_bytes, svd_small};
+use super::gram;
 use super::products::{Shifted, tile_bytes, tile_rows};
-use super::tsqr::{columns, tsqr};
-use super::{on_lane, part_of, signs};
+use super::qr::off_identity;
+use super::tsqr::{Tsqr, block_r_bytes, columns, r_of};
+use super::{on_lane, part_of, signs, whole_rows};
 use crate::array::{Array, Block, Working};
 use crate::error::{Error, Result};
 use crate::runtime::{Cluster, Progress};
 
 /// Settings of [`svd`].
-#[derive(Clone, Default)]
+#[derive(Clone, Default, serde::Serialize, serde::Deserialize)]
 pub struct SvdOptions {
     /// Whether to give `u`, as an expression that costs nothing until it is computed or saved.
     pub compute_u: bool,
     /// Called as blocks finish; both passes count.
+    #[serde(skip)]
     pub progress: Option<Progress>,
+}
+
+/// How an SVD was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SvdMethod {
+    /// Through R of the matrix, so many of whose blocks were factored in which way.
+    Tsqr(BlockWays),
+    /// Through R of the transpose, because the matrix is wider than tall.
+    TransposedTsqr(BlockWays),
+    /// Through the gram of the shorter side, because R's reflections do not fit the allowance. Singular values below about
+    /// 10⁻⁷ of the largest are lost in it: they are beyond the rank.
+    Gram,
+    /// From a random sketch: the first few triplets.
+    Compressed,
 }
 
 /// A thin SVD `A = U Σ Vᵀ`, and the figures that show it to be right.
@@ -31,29 +54,36 @@ pub struct SvdOptions {
 pub struct Svd {
     /// Singular values, largest first.
     pub s: Vec<f64>,
-    /// Right singular vectors, as rows; in each the entry of largest magnitude is positive.
-    pub vt: DMatrix<f64>,
-    /// Left singular vectors, as columns, if asked for. Columns beyond the rank are zero.
+    /// Right singular vectors, as rows: `s.len()` × columns. In each the entry of largest magnitude is positive.
+    ///
+    /// Of a tall matrix it is small and there already; [`vt_matrix`](Self::vt_matrix) brings it home.
+    pub vt: Array,
+    /// Left singular vectors, as columns, if asked for: rows × `s.len()`. Of the longer side's vectors, be they these or
+    /// `vt`, those beyond the rank are zero.
     pub u: Option<Array>,
     /// How many singular values are above rounding: greater than `max(shape) ε s[0]`.
     pub rank: usize,
     /// `‖Aᵀ(A v)/σ − σ v‖ / σ` of each component, from a pass over the data; beyond the rank `‖A v‖ / s[0]`.
     ///
-    /// Rounding alone gives about `ε (s[0]/σ)²`.
+    /// Of a wide matrix they are those of its transpose. Rounding alone gives about `ε (s[0]/σ)²`.
     pub residuals: Vec<f64>,
     /// The largest entry of `|UᵀU − I|` over the columns within the rank.
     pub orthogonality: f64,
     /// Rows and columns of the matrix.
     pub shape: (u64, u64),
+    /// How it was found.
+    pub method: SvdMethod,
 }
 
-/// Returns the thin SVD of a matrix that has at least as many rows as columns.
+/// Returns the thin SVD of a matrix: `min(rows, columns)` singular triplets.
 ///
-/// The same input on the same chunk grid gives the same bits on any number of workers.
+/// Blocks may be dense or CSR, of any dtype, on any grid. What must fit is a square of the shorter side; where it does not,
+/// [`svd_compressed`](super::svd_compressed()) and [`lanczos`](super::lanczos()) find the first few triplets. The same input
+/// on the same chunk grid gives the same bits on any number of workers.
 ///
 /// # Errors
-/// [`Error::Unsupported`] for a matrix that is wider than tall; [`Error::NonFinite`] with the place of a NaN or an
-/// infinity; [`Error::TooBig`] when a columns × columns matrix does not fit the allowance.
+/// [`Error::NonFinite`] with the place of a NaN or an infinity;
+/// [`Error::TooBig`] when a square of the shorter side does not fit the allowance.
 ///
 /// # Examples
 /// ```
@@ -63,23 +93,88 @@ pub struct Svd {
 /// let found = svd(&cluster, &a, &SvdOptions::default())?;
 /// assert!((found.s[0] - 3.0).abs() < 1e-14 && (found.s[1] - 2.0).abs() < 1e-14);
 /// assert!(found.residuals.iter().all(|r| *r < 1e-14) && found.orthogonality < 1e-14);
+///
+/// // A wide matrix: `vt` is the long side, and costs nothing until it is computed.
+/// let wide = svd(&cluster, &a.transpose(), &SvdOptions::default())?;
+/// assert_eq!((wide.vt.shape(), wide.vt_matrix(&cluster)?[(1, 1)]), ((2, 3), 1.0));
 /// # Ok::<(), allotment::Error>(())
 /// ```
 pub fn svd(cluster: &Cluster, a: &Array, options: &SvdOptions) -> Result<Svd> {
-    let (shape, n) = (a.shape(), columns(a, "svd")?);
-    if shape.0 < shape.1 {
-        return Err(wider_than_tall(shape));
-    }
-    let r = tsqr(cluster, a, part_of(&options.progress, 0, 2))?;
-    let bytes = svd_bytes(n, n) + (n * n * 8) as u64;
-    let SmallSvd { s, mut vt, .. } = on_lane(cluster, "svd of R", bytes, move || svd_small(&r))?;
+    let shape = a.shape();
+    let wide = shape.0 < shape.1;
+    let tall = whole_rows(&if wide { a.transpose() } else { a.clone() });
+    let Right { s, mut vt, rank, method } =
+        right(cluster, &tall, wide, part_of(&options.progress, 0, 2)).map_err(|error| exchanged(error, wide))?;
     signs::fix_rows(&mut vt);
-    let rank = rank_of(&s, shape);
-    let scaled = Arc::new(scaled_components(&vt, &s, rank));
-    let sums = pass_over_u(cluster, a, scaled.clone(), part_of(&options.progress, 1, 2))?;
-    let u = options.compute_u.then(|| left_vectors(a, &scaled, rank)).transpose()?;
+    let mut scaled = Arc::new(scaled_components(&vt, &s, rank));
+    let sums = pass_over_u(cluster, &tall, scaled.clone(), part_of(&options.progress, 1, 2))?;
     let residuals = residuals(&sums, &vt, &s, rank);
-    Ok(Svd { residuals, orthogonality: sums.orthogonality(rank), s, vt, u, rank, shape })
+    if wide {
+        // The rule for signs asks for the long vectors' largest entries.
+        for (j, _) in sums.largest.iter().enumerate().filter(|(_, largest)| **largest < 0.0) {
+            vt.row_mut(j).neg_mut();
+            Arc::make_mut(&mut scaled).row_mut(j).neg_mut();
+        }
+    }
+    let orthogonality = off_identity(&sums.ut_u, rank);
+    let (u, vt) = if wide {
+        let u = options.compute_u.then(|| Array::from_nalgebra(&vt.transpose()));
+        (u, left_vectors(&tall, &scaled, rank)?.transpose())
+    } else {
+        let u = options.compute_u.then(|| left_vectors(&tall, &scaled, rank)).transpose()?;
+        (u, Array::from_nalgebra(&vt))
+    };
+    Ok(Svd { s, vt, u, rank, residuals, orthogonality, shape, method })
+}
+
+/// Turns a place in the transpose into one in the matrix.
+fn exchanged(error: Error, wide: bool) -> Error {
+    match error {
+        Error::NonFinite { operation, row, col, value } if wide => {
+            Error::NonFinite { operation, row: col, col: row, value }
+        }
+        other => other,
+    }
+}
+
+/// Singular values and right singular vectors of a tall matrix.
+struct Right {
+    s: Vec<f64>,
+    vt: DMatrix<f64>,
+    rank: usize,
+    method: SvdMethod,
+}
+
+/// Finds them by the first pass.
+fn right(cluster: &Cluster, tall: &Array, wide: bool, progress: Option<Progress>) -> Result<Right> {
+    let (n, shape) = (columns(tall, "svd")?, tall.shape());
+    let square = (n * n * 8) as u64;
+    let (r_need, gram_need) =
+        (block_r_bytes(n).max(svd_bytes(n, n) + square), (eigh_bytes(n, n) + square).max(4 * square + tile_bytes(n)));
+    if r_need > cluster.allowance() && gram_need <= cluster.allowance() {
+        let gram = gram::upper(cluster, tall, "svd gram", progress)?;
+        // `eigh` reads the lower triangle.
+        let found = on_lane(cluster, "svd of the gram", gram_need, move || eigh(&gram.transpose(), n))?;
+        let s: Vec<f64> = found.values.iter().map(|value| value.max(0.0).sqrt()).collect();
+        // The squares are known to ε of the largest square.
+        let rank = rank_of(&s, shape, |share| share.sqrt());
+        return Ok(Right { s, vt: found.vectors.transpose(), rank, method: SvdMethod::Gram });
+    }
+    let Tsqr { r, ways } = r_of(cluster, tall, "svd", progress)?;
+    let SmallSvd { s, vt, .. } = on_lane(cluster, "svd of R", svd_bytes(n, n) + square, move || svd_small(&r))?;
+    let rank = rank_of(&s, shape, |share| share);
+    let method = if wide { SvdMethod::TransposedTsqr(ways) } else { SvdMethod::Tsqr(ways) };
+    Ok(Right { s, vt, rank, method })
+}
+
+impl Svd {
+    /// Returns the right singular vectors, as rows, in memory.
+    ///
+    /// # Errors
+    /// Those of [`Array::compute`].
+    pub fn vt_matrix(&self, cluster: &Cluster) -> Result<DMatrix<f64>> {
+        Ok(self.vt.compute(cluster)?.to_nalgebra())
+    }
 }
 
 /// What the second pass sums.
@@ -88,17 +183,20 @@ struct Sums {
     ut_a: DMatrix<f64>,
     /// UᵀU, upper triangle.
     ut_u: DMatrix<f64>,
+    /// Of each column of U the entry of largest magnitude, the first of equals.
+    largest: Vec<f64>,
 }
 
 impl Sums {
     fn of_block(block: &Block, scaled: &DMatrix<f64>) -> Result<Self> {
         let (k, n) = scaled.shape();
-        let mut sums = Sums { ut_a: DMatrix::zeros(k, n), ut_u: DMatrix::zeros(k, k) };
+        let mut sums = Sums { ut_a: DMatrix::zeros(k, n), ut_u: DMatrix::zeros(k, k), largest: vec![0.0; k] };
         let mut u = vec![0.0; tile_rows(n).min(block.rows()) * k];
         Shifted::new(block, &[]).for_each_tile(tile_rows(n), |_, tile| {
             let rows = tile.len() / n;
             let u = &mut u[..rows * k];
             dense::rows_times_components(tile, rows, scaled, u)?;
+            u.chunks_exact(k).for_each(|row| keep_larger(&mut sums.largest, row));
             dense::add_transposed_times(u, tile, rows, &mut sums.ut_a)?;
             dense::gram_upper(u, rows, k, &mut sums.ut_u)
         })?;
@@ -108,13 +206,13 @@ impl Sums {
     fn combine(mut self, other: Self) -> Self {
         self.ut_a += other.ut_a;
         self.ut_u += other.ut_u;
+        keep_larger(&mut self.largest, &other.largest);
         self
     }
+}
 
-    fn orthogonality(&self, rank: usize) -> f64 {
-        let off = |i: usize, j: usize| (self.ut_u[(i, j)] - if i == j { 1.0 } else { 0.0 }).abs();
-        (0..rank).flat_map(|j| (0..=j).map(move |i| (i, j))).map(|(i, j)| off(i, j)).fold(0.0, f64::max)
-    }
+fn keep_larger(largest: &mut [f64], others: &[f64]) {
+    largest.iter_mut().zip(others).filter(|(x, other)| other.abs() > x.abs()).for_each(|(x, other)| *x = *other);
 }
 
 /// Returns what the second pass holds for a block besides the block itself.
@@ -125,7 +223,7 @@ fn sums_bytes(n: usize) -> u64 {
 
 fn pass_over_u(cluster: &Cluster, a: &Array, scaled: Arc<DMatrix<f64>>, progress: Option<Progress>) -> Result<Sums> {
     let n = scaled.nrows();
-    let none = || Sums { ut_a: DMatrix::zeros(n, n), ut_u: DMatrix::zeros(n, n) };
+    let none = || Sums { ut_a: DMatrix::zeros(n, n), ut_u: DMatrix::zeros(n, n), largest: vec![0.0; n] };
     let sums = a.reduce_blocks(
         cluster,
         "svd check",
@@ -137,9 +235,10 @@ fn pass_over_u(cluster: &Cluster, a: &Array, scaled: Arc<DMatrix<f64>>, progress
     Ok(sums.unwrap_or_else(none))
 }
 
-/// Returns how many singular values stand out of the rounding, by the rule of NumPy and MATLAB.
-fn rank_of(s: &[f64], shape: (u64, u64)) -> usize {
-    let noise = shape.0.max(shape.1) as f64 * f64::EPSILON * s.first().copied().unwrap_or(0.0);
+/// Returns how many singular values stand out of the rounding, by the rule of NumPy and MATLAB: above `max(shape) ε` of the
+/// first, or what `share` makes of that.
+fn rank_of(s: &[f64], shape: (u64, u64), share: impl Fn(f64) -> f64) -> usize {
+    let noise = share(shape.0.max(shape.1) as f64 * f64::EPSILON) * s.first().copied().unwrap_or(0.0);
     s.iter().take_while(|&&value| value > noise).count()
 }
 
@@ -161,12 +260,4 @@ fn left_vectors(a: &Array, scaled: &DMatrix<f64>, rank: usize) -> Result<Array> 
     let mut right = scaled.transpose();
     right.columns_mut(rank, scaled.nrows() - rank).fill(0.0);
     a.matmul(&right)
-}
-
-fn wider_than_tall((rows, cols): (u64, u64)) -> Error {
-    Error::Unsupported {
-        what: format!("svd of a matrix that is wider than tall ({rows} × {cols})").into(),
-        instead: "factor its transpose, which has the same singular values with u and v exchanged, or select columns"
-            .into(),
-    }
 }

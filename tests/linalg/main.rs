@@ -25,6 +25,19 @@ struct Reference {
     singular_values: &'static [f64],
 }
 
+/// What scikit-learn's `IncrementalPCA` finds for a matrix that comes in batches.
+struct Stream {
+    file: &'static str,
+    batch: u64,
+    explained_variance: &'static [f64],
+    explained_variance_ratio: &'static [f64],
+    noise_variance: f64,
+    sum_of_means: f64,
+    sum_of_variances: f64,
+    /// Magnitudes of the last row's scores.
+    last_scores: &'static [f64],
+}
+
 fn cluster(workers: usize) -> Cluster {
     Cluster::builder().allowance("256MiB".parse().unwrap()).workers(workers).build().unwrap()
 }

@@ -1,9 +1,9 @@
 //! Published matrices, against what scikit-learn and NumPy find for them (`tests/python/linalg_reference.py`).
 
 use allotment::array::{Array, Block, DType, DenseBlock};
-use allotment::linalg::{PcaOptions, SvdOptions, pca, svd};
+use allotment::linalg::{IncrementalPca, PcaOptions, PcaSolver, SvdOptions, pca, svd};
 
-use super::reference::REFERENCES;
+use super::reference::{REFERENCES, STREAMS};
 use super::{Reference, close, cluster, to_matrix};
 
 /// Reads a two-dimensional row-major `.npy` of float64 or uint8; `None`, and a line that says so, where it is not there.
@@ -38,10 +38,11 @@ fn each_published(check: impl Fn(&Reference, Array)) {
 #[test]
 fn pca_agrees_with_scikit_learn() {
     let cluster = cluster(2);
-    each_published(|reference, x| {
-        let options = PcaOptions { components: reference.explained_variance.len(), ..Default::default() };
-        let found = pca(&cluster, &x.with_block_rows(400), &options).unwrap();
-        let file = reference.file;
+    let exact = |reference: &Reference, x: &Array, solver: PcaSolver| {
+        let components = reference.explained_variance.len().into();
+        let options = PcaOptions { components, solver, ..Default::default() };
+        let found = pca(&cluster, &x.clone().with_block_rows(400), &options).unwrap();
+        let file = format!("{} by {}", reference.file, solver.name());
         // Two exact methods in f64: the gram squares the condition, so the smallest variances (1e-7 of the largest) keep
         // 9 digits and the rest more.
         assert!(close(&found.explained_variance, reference.explained_variance, 1e-9), "{file}");
@@ -57,7 +58,40 @@ fn pca_agrees_with_scikit_learn() {
             }
         }
         assert!(found.residuals.iter().all(|&residual| residual < 1e-9), "{file}: {:?}", found.residuals);
+    };
+    each_published(|reference, x| {
+        for solver in [PcaSolver::CovarianceEigh, PcaSolver::Tsqr, PcaSolver::Lanczos] {
+            exact(reference, &x, solver);
+        }
     });
+}
+
+#[test]
+fn a_stream_in_batches_agrees_with_scikit_learn() {
+    let cluster = cluster(2);
+    for stream in STREAMS {
+        let Some(block) = read_npy(stream.file) else { continue };
+        let x = Array::from_block(block).with_block_rows(stream.batch);
+        for x in [x.clone(), x.to_csr().unwrap()] {
+            let mut found = IncrementalPca::new(stream.explained_variance.len()).unwrap();
+            found.fit_blocks(&cluster, &x).unwrap();
+            // The same steps in the same order: rounding is left, relative to the largest variance.
+            let (file, largest) = (stream.file, stream.explained_variance[0]);
+            let off = |found: &[f64], expected: &[f64]| {
+                found.iter().zip(expected).map(|(f, e)| (f - e).abs()).fold(0.0, f64::max)
+            };
+            assert!(off(&found.explained_variance(), stream.explained_variance) < 1e-12 * largest, "{file}");
+            assert!(off(&found.explained_variance_ratio(), stream.explained_variance_ratio) < 1e-12, "{file}");
+            assert!((found.noise_variance() - stream.noise_variance).abs() < 1e-12 * largest, "{file}");
+            let (mean, variance): (f64, f64) = (found.mean().iter().sum(), found.variance().iter().sum());
+            assert!(close(&[mean, variance], &[stream.sum_of_means, stream.sum_of_variances], 1e-12), "{file}");
+            let rows = x.rows();
+            let last = to_matrix(&cluster, &found.transform(&x.select_rows(rows - 1..rows).unwrap()).unwrap());
+            for (found, expected) in last.iter().zip(stream.last_scores) {
+                assert!((found.abs() - expected).abs() < 1e-9 * largest.sqrt(), "{file}: {found} {expected}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -74,7 +108,7 @@ fn svd_agrees_with_numpy() {
 #[test]
 fn iris_has_the_variances_of_the_textbook() {
     let Some(block) = read_npy("iris.npy") else { return };
-    let options = PcaOptions { components: 4, ..Default::default() };
+    let options = PcaOptions { components: 4.into(), ..Default::default() };
     let found = pca(&cluster(2), &Array::from_block(block), &options).unwrap();
     let textbook = [4.22824171, 0.24267075, 0.07820950, 0.02383509];
     // The book prints eight decimals.

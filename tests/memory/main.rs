@@ -64,13 +64,14 @@ fn svd_bits(cluster: &Cluster) -> allotment::Result<Vec<u64>> {
     let expected = (found.shape.0 as f64 * 100.0).sqrt() / 2.0;
     assert!((found.s[0] / expected - 1.0).abs() < 0.01, "{} {expected}", found.s[0]);
     assert!(figures.clone().all(|figure| *figure < 1e-12));
-    Ok(bits_of([&found.s[..], found.vt.as_slice(), &figures.copied().collect::<Vec<_>>()]))
+    let vt = found.vt_matrix(cluster)?;
+    Ok(bits_of([&found.s[..], vt.as_slice(), &figures.copied().collect::<Vec<_>>()]))
 }
 
 fn pca_bits(cluster: &Cluster) -> allotment::Result<Vec<u64>> {
     let cells = sparse::Cells::of_bytes(DATA, 200);
     let x = Array::from_source(Arc::new(cells)).normalize_rows(1e4).log1p().with_block_rows(70_000);
-    let found = pca(cluster, &x, &PcaOptions { components: 3, ..Default::default() })?;
+    let found = pca(cluster, &x, &PcaOptions { components: 3.into(), ..Default::default() })?;
     assert!(found.residuals.iter().all(|residual| *residual < 1e-9), "{:?}", found.residuals);
     let spread = found.scores.var(cluster, Over::EachColumn, 1)?;
     // Scores have the variance that the eigenvalue says: 4e6 sums of rounded squares.

@@ -39,7 +39,7 @@ use partial::{Request, Share};
 ///
 /// A group without values has the sum 0, the counts 0, is true in all (`All`) and in none (`Any`), and has NaN for the
 /// rest, where NumPy refuses some.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub enum Statistic {
     /// The sum.
@@ -103,7 +103,7 @@ impl Statistic {
 }
 
 /// Which values make a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Over {
     /// All of them: one answer.
     Whole,

@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use allotment::ByteSize;
+use allotment::linalg::{Components, PcaSolver};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// The whole command line.
@@ -61,6 +62,33 @@ pub(crate) enum SchedulerChoice {
     Threads,
 }
 
+/// How principal components are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SolverChoice {
+    /// Covariance while it is moderate and fits the allowance, else lanczos
+    Auto,
+    /// Eigenvectors of the covariance; holds columns x columns numbers
+    Covariance,
+    /// Iterates to full accuracy without a covariance, for 10 000 columns and more
+    Lanczos,
+    /// Iterates to a thousandth of each deviation, in fewer passes
+    Randomized,
+    /// SVD through QR of the centred matrix, for the smallest variances; holds columns x columns numbers
+    Tsqr,
+}
+
+impl From<SolverChoice> for PcaSolver {
+    fn from(choice: SolverChoice) -> Self {
+        match choice {
+            SolverChoice::Auto => PcaSolver::Auto,
+            SolverChoice::Covariance => PcaSolver::CovarianceEigh,
+            SolverChoice::Lanczos => PcaSolver::Lanczos,
+            SolverChoice::Randomized => PcaSolver::Randomized,
+            SolverChoice::Tsqr => PcaSolver::Tsqr,
+        }
+    }
+}
+
 /// Shows what a file holds, without reading its values.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  allotment info bench-data/neurons10k_csr_u16.h5ad")]
@@ -77,9 +105,13 @@ pub(crate) struct InfoArgs {
 pub(crate) struct PcaArgs {
     /// A .h5ad or .npy file; rows are cells
     pub(crate) file: PathBuf,
-    /// How many components [default: 50, or as many as the matrix has]
-    #[arg(long, short = 'k', value_name = "K", value_parser = at_least_one)]
-    pub(crate) components: Option<usize>,
+    /// How many components, or the share of the variance that they hold, such as 0.9 [default: 50, or as many as the
+    /// matrix has]
+    #[arg(long, short = 'k', value_name = "K|SHARE", value_parser = components)]
+    pub(crate) components: Option<Components>,
+    /// How the components are found
+    #[arg(long, value_enum, default_value_t = SolverChoice::Auto)]
+    pub(crate) solver: SolverChoice,
     /// First scale every row to this sum
     #[arg(long, value_name = "SUM", value_parser = positive)]
     pub(crate) normalize: Option<f64>,
@@ -100,11 +132,11 @@ pub(crate) struct PcaArgs {
     pub(crate) out: Option<PathBuf>,
 }
 
-/// Finds the singular values of a tall matrix.
+/// Finds the singular values of a matrix.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  allotment svd --random 2000000x100 --chunk-rows 10000 --seed 1 --allowance 64MiB")]
 pub(crate) struct SvdArgs {
-    /// A .h5ad or .npy file with at least as many rows as columns
+    /// A .h5ad or .npy file
     #[arg(required_unless_present = "random", conflicts_with = "random")]
     pub(crate) file: Option<PathBuf>,
     /// Uniform random numbers of this shape instead of a file
@@ -128,6 +160,16 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     match text.replace('_', "").parse() {
         Ok(n) if n >= 1 => Ok(n),
         _ => Err("expected a whole number of at least 1".into()),
+    }
+}
+
+fn components(text: &str) -> Result<Components, String> {
+    if let Ok(k) = at_least_one(text) {
+        return Ok(Components::Count(k));
+    }
+    match text.parse::<f64>() {
+        Ok(share) if share > 0.0 && share < 1.0 => Ok(Components::Variance(share)),
+        _ => Err("expected a whole number of at least 1, or a share of the variance between 0 and 1".into()),
     }
 }
 
@@ -175,9 +217,19 @@ mod tests {
         for example in [
             "allotment info cells.h5ad",
             "allotment pca cells.h5ad --normalize 1e4 --log1p --plot pca.svg",
+            "allotment pca cells.h5ad --components 0.9 --solver tsqr",
             "allotment svd --random 2000000x100 --chunk-rows 10000 --seed 1 --allowance 64MiB",
         ] {
             Cli::try_parse_from(example.split(' ')).expect(example);
+        }
+    }
+
+    #[test]
+    fn components_are_a_whole_number_or_a_share() {
+        assert_eq!(components("50"), Ok(Components::Count(50)));
+        assert_eq!(components("0.9"), Ok(Components::Variance(0.9)));
+        for wrong in ["0", "1.0", "1.5", "-3", "nan", "many", ""] {
+            assert!(components(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use allotment::array::DType;
-use allotment::io::npy::{self, NpyWriter};
-use allotment::linalg::{self, Pca, PcaOptions};
+use allotment::io::npy;
+use allotment::linalg::{self, Components, Pca, PcaOptions};
 use serde::Serialize;
 
 use crate::args::{PcaArgs, Shared};
@@ -16,6 +15,7 @@ use crate::pca_plot;
 use crate::plot::with_commas;
 use crate::session::{Cost, Session};
 use crate::staging::{Staging, check_place};
+use crate::svd::save_array;
 
 /// As many as scanpy and Seurat take by default.
 const DEFAULT_COMPONENTS: u64 = 50;
@@ -27,6 +27,7 @@ struct PcaReport {
     file: String,
     shape: [u64; 2],
     components: usize,
+    solver: &'static str,
     explained_variance: Vec<f64>,
     explained_variance_ratio: Vec<f64>,
     residuals: Vec<f64>,
@@ -51,9 +52,13 @@ pub(crate) fn run(args: &PcaArgs, shared: &Shared, interrupt: &Arc<Interrupt>) -
     };
     let staging = args.out.as_ref().map(|dir| Staging::open(dir, interrupt)).transpose()?;
 
-    let options = PcaOptions { components, progress: session.progress("pca"), ..PcaOptions::default() };
+    let (solver, progress) = (args.solver.into(), session.progress("pca"));
+    let options = PcaOptions { components, solver, progress, ..PcaOptions::default() };
     let pca = linalg::pca(&session.cluster, &input.x, &options).map_err(|e| session.fail(e))?;
 
+    if args.plot.is_some() && pca.explained_variance.len() < 2 {
+        return Err(session.refuse("--plot needs at least 2 components, and one holds that share of the variance"));
+    }
     let mut written = Vec::new();
     if let Some(staging) = staging {
         written.extend(save(&pca, staging, &session)?);
@@ -67,7 +72,8 @@ pub(crate) fn run(args: &PcaArgs, shared: &Shared, interrupt: &Arc<Interrupt>) -
     let report = PcaReport {
         file: args.file.display().to_string(),
         shape: [rows, cols],
-        components,
+        components: pca.explained_variance.len(),
+        solver: pca.solver.name(),
         explained_variance: pca.explained_variance.clone(),
         explained_variance_ratio: pca.explained_variance_ratio.clone(),
         residuals: pca.residuals.clone(),
@@ -78,35 +84,26 @@ pub(crate) fn run(args: &PcaArgs, shared: &Shared, interrupt: &Arc<Interrupt>) -
 }
 
 /// Returns how many components to look for: those asked for, if the matrix can have them.
-fn n_components(args: &PcaArgs, input: &Input, session: &Session) -> Outcome<usize> {
+fn n_components(args: &PcaArgs, input: &Input, session: &Session) -> Outcome<Components> {
     let (rows, cols) = input.x.shape();
     let most = rows.min(cols);
     let components = match args.components {
-        Some(asked) if most > 0 && asked as u64 > most => {
+        Some(Components::Count(asked)) if most > 0 && asked as u64 > most => {
             let what = format!("--components is {asked} but a matrix of {rows} x {cols} has at most {most}");
             return Err(session.refuse(&what));
         }
         Some(asked) => asked,
         // A matrix without rows or columns is refused by `pca` itself, in words that fit.
-        None => most.clamp(1, DEFAULT_COMPONENTS) as usize,
+        None => Components::Count(most.clamp(1, DEFAULT_COMPONENTS) as usize),
     };
-    match args.plot {
-        Some(_) if components < 2 => Err(session.refuse("--plot needs at least 2 components")),
+    match (&args.plot, components) {
+        (Some(_), Components::Count(0 | 1)) => Err(session.refuse("--plot needs at least 2 components")),
         _ => Ok(components),
     }
 }
 
 fn save(pca: &Pca, mut staging: Staging, session: &Session) -> Outcome<Vec<String>> {
-    let fail = |error| session.fail(error);
-    let (rows, cols) = pca.scores.shape();
-    let mut scores = NpyWriter::create(staging.place("scores.npy"), DType::F64, rows, cols)?;
-    for block in pca.scores.blocks(&session.cluster).map_err(fail)? {
-        let block = block.map_err(fail)?;
-        scores.write(&block)?;
-        block.check().map_err(fail)?;
-        session.interrupt.check()?;
-    }
-    scores.finish()?;
+    save_array(&pca.scores, staging.place("scores.npy"), session)?;
     let (k, n_vars) = pca.components.shape();
     // nalgebra stores columns, .npy rows: the transpose's columns are the rows.
     npy::save_matrix(staging.place("components.npy"), k, n_vars, pca.components.transpose().as_slice())?;
@@ -117,7 +114,7 @@ fn save(pca: &Pca, mut staging: Staging, session: &Session) -> Outcome<Vec<Strin
 impl Report for PcaReport {
     fn text(&self) -> String {
         let [rows, cols] = self.shape.map(with_commas);
-        let mut text = format!("{}: {rows} x {cols}, {} components\n\n", self.file, self.components);
+        let mut text = format!("{}: {rows} x {cols}, {} components by {}\n\n", self.file, self.components, self.solver);
         let mut lines = vec![["component", "variance", "share", "sum", "residual"].map(String::from).to_vec()];
         let mut sum = 0.0;
         let columns = self.explained_variance.iter().zip(&self.explained_variance_ratio).zip(&self.residuals);

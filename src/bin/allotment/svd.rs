@@ -1,11 +1,11 @@
-//! `allotment svd`: the singular values and vectors of a tall matrix, from a file or made of random numbers.
+//! `allotment svd`: the singular values and vectors of a matrix, from a file or made of random numbers.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use allotment::array::{Array, DType, random};
 use allotment::io::npy::{self, NpyWriter};
-use allotment::linalg::{self, Svd, SvdOptions};
+use allotment::linalg::{self, BlockWays, Svd, SvdMethod, SvdOptions};
 use serde::Serialize;
 
 use crate::args::{Shared, SvdArgs};
@@ -27,6 +27,7 @@ struct SvdReport {
     singular_values: Vec<f64>,
     residuals: Vec<f64>,
     orthogonality: f64,
+    method: String,
     #[serde(flatten)]
     cost: Cost,
     written: Vec<String>,
@@ -36,6 +37,9 @@ struct SvdReport {
 pub(crate) fn run(args: &SvdArgs, shared: &Shared, interrupt: &Arc<Interrupt>) -> Outcome<()> {
     let (x, subject) = matrix(args)?;
     let session = Session::start(shared, interrupt, &subject)?;
+    if x.rows().min(x.cols()) == 0 {
+        return Err(session.refuse(&format!("a matrix of {} x {} has no singular values", x.rows(), x.cols())));
+    }
     let staging = args.out.as_ref().map(|dir| Staging::open(dir, interrupt)).transpose()?;
     let options = SvdOptions { compute_u: args.vectors, progress: session.progress("svd") };
     let svd = linalg::svd(&session.cluster, &x, &options).map_err(|e| session.fail(e))?;
@@ -51,10 +55,23 @@ pub(crate) fn run(args: &SvdArgs, shared: &Shared, interrupt: &Arc<Interrupt>) -
         singular_values: svd.s.clone(),
         residuals: svd.residuals.clone(),
         orthogonality: svd.orthogonality,
+        method: in_words(svd.method),
         cost: session.cost(),
         written,
     };
     output::print(&report, shared.json)
+}
+
+/// Says how the factors were found.
+fn in_words(method: SvdMethod) -> String {
+    let ways =
+        |ways: BlockWays| format!("{} blocks by cholesky, {} by householder", ways.n_cholesky, ways.n_reflections);
+    match method {
+        SvdMethod::Tsqr(blocks) => format!("tsqr ({})", ways(blocks)),
+        SvdMethod::TransposedTsqr(blocks) => format!("tsqr of the transpose ({})", ways(blocks)),
+        SvdMethod::Gram => "gram".into(),
+        _ => "compressed".into(),
+    }
 }
 
 /// Returns the matrix and what to call it.
@@ -71,23 +88,37 @@ fn matrix(args: &SvdArgs) -> Outcome<(Array, PathBuf)> {
 }
 
 fn save(svd: &Svd, mut staging: Staging, session: &Session) -> Outcome<Vec<String>> {
-    let fail = |error| session.fail(error);
     if let Some(u) = &svd.u {
-        let (rows, cols) = u.shape();
-        let mut writer = NpyWriter::create(staging.place("u.npy"), DType::F64, rows, cols)?;
-        for block in u.blocks(&session.cluster).map_err(fail)? {
-            let block = block.map_err(fail)?;
-            writer.write(&block)?;
-            block.check().map_err(fail)?;
-            session.interrupt.check()?;
-        }
-        writer.finish()?;
+        save_array(u, staging.place("u.npy"), session)?;
     }
     npy::save_vector(staging.place("s.npy"), &svd.s)?;
-    let (rows, cols) = svd.vt.shape();
-    // nalgebra stores columns, .npy rows: the transpose's columns are the rows.
-    npy::save_matrix(staging.place("vt.npy"), rows, cols, svd.vt.transpose().as_slice())?;
+    // A file is written by rows; of a wide matrix those of vt are as long as the data, and come out a block of columns at a
+    // time.
+    let vt = match svd.shape {
+        (rows, cols) if rows < cols => persisted_by_columns(&svd.vt, session)?,
+        _ => svd.vt.clone(),
+    };
+    save_array(&vt, staging.place("vt.npy"), session)?;
     Ok(staging.finish()?.iter().map(|path| path.display().to_string()).collect())
+}
+
+fn persisted_by_columns(x: &Array, session: &Session) -> Outcome<Array> {
+    let chunks = x.transpose().persist(&session.cluster).map_err(|error| session.fail(error))?;
+    Ok(chunks.transpose())
+}
+
+/// Writes a matrix, some whole rows at a time.
+pub(crate) fn save_array(x: &Array, path: PathBuf, session: &Session) -> Outcome<()> {
+    let fail = |error| session.fail(error);
+    let (rows, cols) = x.shape();
+    let mut writer = NpyWriter::create(path, DType::F64, rows, cols)?;
+    for block in x.clone().whole_rows().blocks(&session.cluster).map_err(fail)? {
+        let block = block.map_err(fail)?;
+        writer.write(&block)?;
+        block.check().map_err(fail)?;
+        session.interrupt.check()?;
+    }
+    Ok(writer.finish()?)
 }
 
 impl Report for SvdReport {
@@ -104,7 +135,8 @@ impl Report for SvdReport {
         if n_values > MAX_TABLE_ROWS {
             text += &format!("({} more: --json prints them, --out writes them)\n", n_values - MAX_TABLE_ROWS);
         }
-        text += &format!("\northogonality of the left vectors: {:.1e}\n", self.orthogonality);
+        text += &format!("\northogonality of the long vectors: {:.1e}\n", self.orthogonality);
+        text += &format!("method: {}\n", self.method);
         text += &self.cost.text();
         text + &self.written.iter().map(|path| format!("wrote {path}\n")).collect::<String>()
     }

@@ -13,7 +13,7 @@ use hdf5_reader::H5Type;
 use super::super::values::read_as;
 use super::compressed::{Compressed, CsrParts};
 use super::element::Flag;
-use crate::array::{Block, BlockKind, Buffer, DType, Source, Values};
+use crate::array::{Block, BlockKind, Buffer, DType, Source, SourceAddress, Values};
 use crate::error::{Error, Result};
 use crate::runtime::TaskContext;
 
@@ -155,6 +155,10 @@ impl Source for CscSource {
         };
         let parts = CsrParts { indptr, indices, values };
         parts.into_block(&self.matrix, rows.start, rows.end - rows.start, self.matrix.major).map(Block::Csr)
+    }
+
+    fn address(&self) -> Option<SourceAddress> {
+        self.matrix.file.input().address("h5ad", &self.matrix.place)
     }
 
     fn name(&self) -> String {

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use super::compressed::{Compressed, CsrParts};
 use super::element::read_values;
-use crate::array::{Block, BlockKind, DType, Source};
+use crate::array::{Block, BlockKind, DType, Source, SourceAddress};
 use crate::error::{Error, Result};
 use crate::runtime::TaskContext;
 
@@ -77,6 +77,10 @@ impl Source for CsrSource {
         let indptr = self.bounds(&rows).iter().map(|&offset| offset - window.start).collect();
         let parts = CsrParts { indptr, indices, values };
         parts.into_block(&self.0, rows.start, rows.end - rows.start, self.0.minor).map(Block::Csr)
+    }
+
+    fn address(&self) -> Option<SourceAddress> {
+        self.0.file.input().address("h5ad", &self.0.place)
     }
 
     fn name(&self) -> String {

@@ -6,7 +6,7 @@ use hdf5_reader::Dataset;
 
 use super::element::read_values;
 use super::file::{File, scratch_bytes};
-use crate::array::{Block, BlockKind, DType, DenseBlock, Source};
+use crate::array::{Block, BlockKind, DType, DenseBlock, Source, SourceAddress};
 use crate::error::{Error, Result};
 use crate::runtime::TaskContext;
 
@@ -92,6 +92,10 @@ impl Source for DenseSource {
         let values = read_values(&self.file, &self.dataset, &self.place, self.dtype, rows.clone())?;
         self.file.input().check_unchanged()?;
         DenseBlock::new((rows.end - rows.start) as usize, self.shape.1 as usize, values).map(Block::Dense)
+    }
+
+    fn address(&self) -> Option<SourceAddress> {
+        self.file.input().address("h5ad", &self.place)
     }
 
     fn name(&self) -> String {

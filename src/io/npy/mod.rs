@@ -13,7 +13,7 @@ use std::path::Path;
 
 use super::input::Input;
 use super::values::read_as;
-use crate::array::{Block, BlockKind, DType, DenseBlock, Source};
+use crate::array::{Block, BlockKind, DType, DenseBlock, Source, SourceAddress};
 use crate::error::{Error, Result};
 use crate::runtime::TaskContext;
 use header::Header;
@@ -90,6 +90,10 @@ impl Source for NpySource {
         let values = read_as!(self.header.dtype, T => self.read::<T>(rows.clone(), context)?);
         self.input.check_unchanged()?;
         DenseBlock::new((rows.end - rows.start) as usize, self.header.cols as usize, values).map(Block::Dense)
+    }
+
+    fn address(&self) -> Option<SourceAddress> {
+        self.input.address("npy", "")
     }
 
     fn name(&self) -> String {

@@ -59,11 +59,16 @@ pub fn qr_bytes(n_rows: usize, n_cols: usize) -> u64 {
 ///
 /// Q has orthonormal columns also where those of `a` depend on each other.
 pub fn qr_thin(a: &DMatrix<f64>) -> (DMatrix<f64>, DMatrix<f64>) {
-    let (mut r, mut panels) = (a.clone(), Vec::new());
-    let exponent = scale_to_safe_range(&mut r);
-    reflections::factor(&mut r, |panel| panels.push(panel));
-    let mut q = reflections::thin_q(&panels, a.nrows(), a.nrows().min(a.ncols()));
-    let mut r = top_rows(r);
+    qr_of(a.clone())
+}
+
+/// [`qr_thin`] of a matrix that nobody needs afterwards.
+pub(crate) fn qr_of(mut a: DMatrix<f64>) -> (DMatrix<f64>, DMatrix<f64>) {
+    let (mut panels, shape) = (Vec::new(), a.shape());
+    let exponent = scale_to_safe_range(&mut a);
+    reflections::factor(&mut a, |panel| panels.push(panel));
+    let mut q = reflections::thin_q(&panels, shape.0, shape.0.min(shape.1));
+    let mut r = top_rows(a);
     for i in 0..r.nrows() {
         if r[(i, i)] < 0.0 {
             r.row_mut(i).neg_mut();

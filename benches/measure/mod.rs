@@ -56,15 +56,3 @@ pub(crate) fn row(figure: &str, turns: &Turns, show: impl Fn(f64) -> String, riv
     let (ours, theirs) = (show(median(turns.ours.clone())), show(median(turns.rival.clone())));
     println!("| {figure} | {ours} | {theirs} ({rival}) | {:.2} | {goal} |", turns.ratio());
 }
-
-/// Returns the most memory, in MiB, that was resident while `work` ran; zero where the system does not tell.
-pub(crate) fn peak_mebibytes(work: impl FnOnce()) -> f64 {
-    // Writing 5 resets the peak; where it cannot be written the peak is that of the whole run, and growth shows as none.
-    if let Err(error) = std::fs::write("/proc/self/clear_refs", "5") {
-        eprintln!("the peak of memory cannot be reset: {error}");
-    }
-    work();
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<f64>().ok()).map_or(0.0, |kib| kib / 1024.0)
-}

@@ -8,16 +8,14 @@
 //! Results have one column for each column of the block (`components` is k × columns, as in a PCA), so that the
 //! numbers that belong to one stored value lie side by side.
 
+mod gram;
+
 use nalgebra::DMatrix;
 
+use self::gram::Way;
 use super::dense;
-use crate::array::{Block, CsrBlock, DenseBlock, Element, Values, with_values};
+use crate::array::{Block, CsrBlock, DenseBlock, Element, SparseRow, Values, with_values};
 use crate::error::Result;
-
-/// A product over dense tiles does about this many multiplications while the scatter over stored values does one.
-///
-/// Measured on AVX-512 (gram of 20,000 × 2,000): 30 to 50 G/s in the triangular product, 0.8 to 1.3 G/s in the scatter.
-const TILE_ADVANTAGE: u64 = 32;
 
 /// A block's stored values, less a shift per column.
 pub(crate) struct Shifted<'a> {
@@ -38,8 +36,7 @@ pub(crate) fn tile_bytes(n_cols: usize) -> u64 {
 
 /// Returns what [`Shifted::add_gram`] holds besides the block and the sum.
 pub(crate) fn gram_bytes(n_cols: usize) -> u64 {
-    // The row in hand of a CSR block is never longer than a tile.
-    tile_bytes(n_cols)
+    tile_bytes(n_cols).max(gram::bytes(n_cols))
 }
 
 /// Returns what [`Shifted::times`] and [`Shifted::add_transposed_times`] hold besides the block and the result.
@@ -56,14 +53,31 @@ impl<'a> Shifted<'a> {
 
     /// Adds the gram of the values to the upper triangle of `acc`.
     pub(crate) fn add_gram(&self, acc: &mut DMatrix<f64>) -> Result<()> {
-        match self.block {
-            Block::Csr(csr) if scatter_is_quicker(csr) => {
-                self.for_each_stored_row(csr, |_, cols, values| add_outer_product(cols, values, acc));
-                Ok(())
+        if let Block::Csr(csr) = self.block {
+            let way = Way::of(&csr.indptr, csr.cols);
+            match way {
+                Way::Tiles => {}
+                Way::Panels => self.for_each_batch(csr, |rows| rows.panels(acc)),
+                Way::Scatter => self.for_each_batch(csr, |rows| rows.scatter(acc)),
             }
-            _ => self.for_each_tile(tile_rows(self.block.cols()), |_, tile| {
-                dense::gram_upper(tile, tile.len() / self.block.cols(), self.block.cols(), acc)
-            }),
+            if way != Way::Tiles {
+                return Ok(());
+            }
+        }
+        let cols = self.block.cols();
+        self.for_each_tile(dense::gram_rows(cols), |_, tile| dense::gram_upper(tile, tile.len() / cols, cols, acc))
+    }
+
+    /// Calls `visit` with runs of rows whose widened values stay within [`gram::max_entries`].
+    fn for_each_batch(&self, csr: &CsrBlock, mut visit: impl FnMut(gram::Rows<'_>)) {
+        let (indptr, max) = (&csr.indptr[..], gram::max_entries(csr.cols) as u64);
+        let (mut first, mut values) = (0, Vec::with_capacity(csr.nnz().min(gram::max_entries(csr.cols))));
+        while first < csr.rows {
+            let within = indptr[first + 1..].iter().take_while(|&&end| end - indptr[first] <= max).count();
+            let end = first + within.clamp(1, gram::MAX_ROWS);
+            let cols = self.widen_rows(csr, first..end, &mut values);
+            visit(gram::Rows { indptr: &indptr[first..=end], cols, values: &values });
+            first = end;
         }
     }
 
@@ -98,10 +112,7 @@ impl<'a> Shifted<'a> {
         match self.block {
             Block::Csr(csr) => {
                 self.for_each_stored_row(csr, |row, cols, values| {
-                    let out = &mut out[row * k..(row + 1) * k];
-                    for (&col, value) in cols.iter().zip(values) {
-                        axpy(*value, column(components, col as usize), out);
-                    }
+                    SparseRow { cols, values }.add_times(components.as_slice(), &mut out[row * k..(row + 1) * k]);
                 });
                 Ok(())
             }
@@ -122,9 +133,7 @@ impl<'a> Shifted<'a> {
             Block::Csr(csr) => {
                 self.for_each_stored_row(csr, |row, cols, values| {
                     let t = &t[row * k..(row + 1) * k];
-                    for (&col, value) in cols.iter().zip(values) {
-                        axpy(*value, t, column_mut(acc, col as usize));
-                    }
+                    SparseRow { cols, values }.add_transposed_times(t, acc.as_mut_slice());
                 });
                 Ok(())
             }
@@ -199,49 +208,24 @@ impl<'a> Shifted<'a> {
         rows: std::ops::Range<usize>,
         mut visit: impl FnMut(usize, &[u32], &[f64]),
     ) {
-        let (indptr, indices) = (&csr.indptr[..], &csr.indices[..]);
         let mut wide = Vec::new();
         for row in rows {
-            let stored = indptr[row] as usize..indptr[row + 1] as usize;
-            let cols = &indices[stored.clone()];
-            wide.resize(cols.len(), 0.0);
-            with_values!(&csr.values, values => widen(&values[stored], &mut wide));
-            if !self.shift.is_empty() {
-                wide.iter_mut().zip(cols).for_each(|(value, &col)| *value -= self.shift[col as usize]);
-            }
+            let cols = self.widen_rows(csr, row..row + 1, &mut wide);
             visit(row, cols, &wide);
         }
     }
-}
 
-/// Returns whether the gram of a CSR block costs less as one small outer product per row than over dense tiles.
-fn scatter_is_quicker(csr: &CsrBlock) -> bool {
-    let squares: u64 = csr.indptr.windows(2).map(|pair| (pair[1] - pair[0]).pow(2)).sum();
-    squares < csr.rows as u64 * (csr.cols as u64).pow(2) / TILE_ADVANTAGE
-}
-
-/// Adds the upper triangle of a sparse row's outer product with itself; its columns ascend.
-fn add_outer_product(cols: &[u32], values: &[f64], acc: &mut DMatrix<f64>) {
-    for (j, (&col, &value)) in cols.iter().zip(values).enumerate() {
-        let target = column_mut(acc, col as usize);
-        for (&row, other) in cols[..=j].iter().zip(values) {
-            target[row as usize] += value * other;
+    /// Puts the values of some rows into `wide`, shifted; returns their columns.
+    fn widen_rows<'c>(&self, csr: &'c CsrBlock, rows: std::ops::Range<usize>, wide: &mut Vec<f64>) -> &'c [u32] {
+        let stored = csr.indptr[rows.start] as usize..csr.indptr[rows.end] as usize;
+        let cols = &csr.indices[stored.clone()];
+        wide.resize(cols.len(), 0.0);
+        with_values!(&csr.values, values => widen(&values[stored], wide));
+        if !self.shift.is_empty() {
+            wide.iter_mut().zip(cols).for_each(|(value, &col)| *value -= self.shift[col as usize]);
         }
+        cols
     }
-}
-
-fn axpy(factor: f64, x: &[f64], y: &mut [f64]) {
-    y.iter_mut().zip(x).for_each(|(y, x)| *y += factor * x);
-}
-
-fn column(matrix: &DMatrix<f64>, col: usize) -> &[f64] {
-    let n = matrix.nrows();
-    &matrix.as_slice()[col * n..(col + 1) * n]
-}
-
-fn column_mut(matrix: &mut DMatrix<f64>, col: usize) -> &mut [f64] {
-    let n = matrix.nrows();
-    &mut matrix.as_mut_slice()[col * n..(col + 1) * n]
 }
 
 fn widen<T: Element>(values: &[T], out: &mut [f64]) {
@@ -319,10 +303,31 @@ mod tests {
 
     #[test]
     fn the_density_decides_how_the_gram_of_a_csr_block_is_made() {
-        let quicker = |one_in| match csr_block(&sparse(400, 50, one_in)) {
-            Block::Csr(csr) => scatter_is_quicker(&csr),
+        let way = |one_in| match csr_block(&sparse(400, 50, one_in)) {
+            Block::Csr(csr) => Way::of(&csr.indptr, csr.cols),
             Block::Dense(_) => unreachable!("made as CSR"),
         };
-        assert!(!quicker(1) && quicker(30), "both ways must be taken by the test above");
+        let ways = [1, 6, 30].map(way);
+        assert_eq!(ways, [Way::Tiles, Way::Panels, Way::Scatter], "all must be taken by the tests");
+    }
+
+    #[test]
+    fn all_ways_of_a_gram_agree_over_several_batches_and_any_shift() {
+        // Integers again. Rows enough for two batches, columns for two bands, three panels and a ragged one.
+        for (rows, cols, one_in) in [(gram::MAX_ROWS + 200, 70, 9), (gram::MAX_ROWS + 1, 101, 40), (300, 33, 2)] {
+            let a = sparse(rows, cols, one_in);
+            let shift: Vec<f64> = (0..cols).map(|j| (j % 3) as f64).collect();
+            let expected =
+                DMatrix::from_fn(rows, cols, |i, j| if a[(i, j)] == 0.0 { 0.0 } else { a[(i, j)] - shift[j] });
+            let expected = (expected.transpose() * &expected).upper_triangle();
+            let block = csr_block(&a);
+            let Block::Csr(csr) = &block else { unreachable!("made as CSR") };
+            let shifted = Shifted::new(&block, &shift);
+            let mut found = [0, 1, 2].map(|_| DMatrix::zeros(cols, cols));
+            shifted.for_each_batch(csr, |rows| rows.scatter(&mut found[0]));
+            shifted.for_each_batch(csr, |rows| rows.panels(&mut found[1]));
+            shifted.add_gram(&mut found[2]).unwrap();
+            assert!(found.iter().all(|found| *found == expected), "{rows} × {cols}, one in {one_in}");
+        }
     }
 }
