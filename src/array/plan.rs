@@ -124,6 +124,13 @@ impl Plan {
         self
     }
 
+    /// Adds a task of its own, on what a pass gave.
+    pub(crate) fn add_task(&mut self, name: &str, bytes: u64) {
+        self.steps.push(name.into());
+        self.tasks += 1;
+        self.projected_bytes = self.projected_bytes.max(bytes);
+    }
+
     /// Names a pass that something makes over the array.
     pub(crate) fn add_pass(&mut self, name: &str) {
         let name: Arc<str> = name.into();

@@ -132,12 +132,13 @@ fn sort(items: &mut [Item], rows: &mut [Vec<usize>], forward: bool) {
         let row = &mut rows[if forward { step } else { n - 1 - step }];
         let mean = |item: &usize| {
             let neighbours = if forward { &items[*item].before } else { &items[*item].after };
-            mean_of(items, neighbours).unwrap_or(items[*item].middle)
+            mean_of(items, neighbours)
         };
-        let mut keyed: Vec<(f64, usize)> = row.iter().map(|item| (mean(item), *item)).collect();
-        // Stable: equals keep their order.
+        // Items without neighbours keep their places; the others share theirs. Stable: equals keep their order.
+        let places: Vec<usize> = (0..row.len()).filter(|place| mean(&row[*place]).is_some()).collect();
+        let mut keyed: Vec<(f64, usize)> = row.iter().filter_map(|item| Some((mean(item)?, *item))).collect();
         keyed.sort_by(|a, b| a.0.total_cmp(&b.0));
-        *row = keyed.into_iter().map(|(_, item)| item).collect();
+        places.into_iter().zip(keyed).for_each(|(place, (_, item))| row[place] = item);
         number(items, row);
     }
 }

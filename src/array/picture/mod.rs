@@ -121,7 +121,8 @@ fn draw(plan: &Plan, measured: Option<&Comparison<'_>>) -> String {
     };
     let layout = layout::layout(&inputs, &boxes.iter().map(size).collect::<Vec<_>>());
     let (graph_width, graph_height) = placed(layout.size, turned);
-    let total = (graph_width.max(BAR + 220.0) + 2.0 * MARGIN, HEAD + graph_height + 2.0 * MARGIN);
+    let total =
+        (graph_width.max(BAR + 10.0 + 7.2 * width(&against(plan))) + 2.0 * MARGIN, HEAD + graph_height + 2.0 * MARGIN);
     let mut svg = Svg::new(total, &title(plan));
     head(&mut svg, plan, measured);
     let origin = ((total.0 - graph_width) / 2.0, HEAD + MARGIN);
@@ -145,6 +146,10 @@ fn title(plan: &Plan) -> String {
     format!("Plan of {} × {}", grouped(rows), grouped(cols))
 }
 
+fn against(plan: &Plan) -> String {
+    format!("{} per task of {} per worker", ByteSize(plan.projected_bytes), ByteSize(plan.allowance))
+}
+
 /// What the plan says, in words and as a bar.
 fn head(svg: &mut Svg, plan: &Plan, measured: Option<&Comparison<'_>>) {
     let (x, mut y) = (MARGIN, MARGIN + 14.0);
@@ -160,8 +165,7 @@ fn head(svg: &mut Svg, plan: &Plan, measured: Option<&Comparison<'_>>) {
     y += 12.0;
     svg.rect((x, y), (BAR, 12.0), "allowance", 3.0);
     svg.rect((x, y), (share(plan.projected_bytes).max(1.0), 12.0), "projected", 3.0);
-    let figure = format!("{} per task of {} per worker", ByteSize(plan.projected_bytes), ByteSize(plan.allowance));
-    svg.text((x + BAR + 10.0, y + 10.0), "line", &figure);
+    svg.text((x + BAR + 10.0, y + 10.0), "line", &against(plan));
     let Some(found) = measured else { return };
     let mut words = Vec::new();
     if let Some(peak) = found.peak_bytes {

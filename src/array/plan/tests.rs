@@ -80,3 +80,25 @@ fn a_chain_is_one_task_and_in_place_kernels_add_nothing() {
     let single = chain.astype(crate::array::DType::F32).plan(&cluster(1 << 20, 2)).expect("small");
     assert_eq!(single.projected_bytes, 1200, "both are there while one becomes the other");
 }
+
+#[test]
+fn a_refusal_names_what_fits() {
+    let given = random::uniform(1000, 1000, 1, 1000);
+    let error = given.plan(&cluster(1 << 20, 2)).expect_err("8 MB, as asked").to_string();
+    assert!(
+        error.ends_with("use smaller blocks, such as with_block_rows(131), or an allowance of at least 7.7 MiB"),
+        "{error}"
+    );
+    assert!(given.clone().with_block_rows(131).plan(&cluster(1 << 20, 2)).is_ok());
+    let enough: ByteSize = "7.7 MiB".parse().expect("a size");
+    assert!(given.plan(&cluster(enough.0, 2)).is_ok(), "what is printed is enough");
+    let wide = random::uniform(10, 1 << 20, 1, None).whole_rows();
+    let error = wide.plan(&cluster(1 << 20, 2)).expect_err("8 MiB a row").to_string();
+    assert!(
+        error.ends_with("cut the rows, such as rechunk(1, 131072), or use an allowance of at least 8.0 MiB"),
+        "{error}"
+    );
+    assert!(wide.rechunk(1, 131_072).plan(&cluster(1 << 20, 2)).is_ok());
+    let error = given.plan_for(&cluster(1 << 20, 2), "large", 2 << 20).expect_err("2 MiB beside any block").to_string();
+    assert!(error.ends_with("no block fits: use an allowance of at least 2.1 MiB"), "{error}");
+}
