@@ -32,7 +32,7 @@ pub struct Comparison<'a> {
     pub runs: usize,
     /// How many tasks ended well, in all runs.
     pub tasks: usize,
-    /// Bytes read in all runs, where each of them tells.
+    /// Bytes read in all runs that are an array's.
     pub bytes_read: Option<u64>,
     /// The most that any task held, where each run tells.
     pub peak_bytes: Option<u64>,
@@ -52,13 +52,14 @@ impl Plan {
 
     /// Puts the plan beside the reports of its runs, for one that takes several passes.
     pub fn compare_all(&self, runs: &[RunReport]) -> Comparison<'_> {
-        let read: Option<Vec<u64>> = runs.iter().map(|run| run.bytes_read).collect();
+        // A step between two passes is no array's and reads nothing.
+        let read = runs.iter().filter_map(|run| run.bytes_read).reduce(u64::saturating_add);
         let peaks: Option<Vec<u64>> = runs.iter().map(|run| run.peak_bytes).collect();
         Comparison {
             plan: self,
             runs: runs.len(),
             tasks: runs.iter().map(|run| run.done).sum(),
-            bytes_read: read.map(|read| read.into_iter().fold(0, u64::saturating_add)),
+            bytes_read: read,
             peak_bytes: peaks.and_then(|peaks| peaks.into_iter().max()),
             duration: runs.iter().map(|run| run.duration).sum(),
             retries: runs.iter().map(|run| run.retries).sum(),

@@ -204,8 +204,12 @@ impl Array {
             };
             return Ok(refuse(remedy));
         };
+        let blocks = match grid.cols.n_runs() {
+            1 => format!("with_block_rows({rows})"),
+            _ => format!("rechunk({rows}, {})", grid.cols.longest()),
+        };
         let least = ByteSize(need).rounded_up();
-        Ok(refuse(format!("use smaller blocks, such as with_block_rows({rows}), or an allowance of at least {least}")))
+        Ok(refuse(format!("use smaller blocks, such as {blocks}, or an allowance of at least {least}")))
     }
 
     /// Refuses an expression that is too deep to be followed on a lane's stack, or that computes shared parts so often that it

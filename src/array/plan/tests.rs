@@ -92,6 +92,12 @@ fn a_refusal_names_what_fits() {
     assert!(given.clone().with_block_rows(131).plan(&cluster(1 << 20, 2)).is_ok());
     let enough: ByteSize = "7.7 MiB".parse().expect("a size");
     assert!(given.plan(&cluster(enough.0, 2)).is_ok(), "what is printed is enough");
+    let tiles = random::uniform(1000, 1000, 1, None).rechunk(1000, 500);
+    let error = tiles.plan(&cluster(1 << 20, 2)).expect_err("4 MB, as asked").to_string();
+    assert!(
+        error.contains("rechunk(262, 500)") && tiles.rechunk(262, 500).plan(&cluster(1 << 20, 2)).is_ok(),
+        "{error}"
+    );
     let wide = random::uniform(10, 1 << 20, 1, None).whole_rows();
     let error = wide.plan(&cluster(1 << 20, 2)).expect_err("8 MiB a row").to_string();
     assert!(
