@@ -185,7 +185,7 @@ fn every_function_of_two_arrays_stays_within_its_projection() {
 #[test]
 fn random_numbers_and_matrices_in_memory_stay_within_their_projection() {
     let _alone = alone();
-    let block = Block::from(dense().select_rows(0..8_000).unwrap().compute(&Cluster::local().unwrap()).unwrap());
+    let block = dense().select_rows(0..8_000).unwrap().compute(&Cluster::local().unwrap()).unwrap();
     let memory = Array::from_block(block.clone()).with_block_rows(1_000);
     let csr = Array::from_block(block).to_csr().unwrap().with_block_rows(1_000);
     let cases = [
