@@ -22,6 +22,23 @@ use crate::error::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct ByteSize(pub u64);
 
+impl ByteSize {
+    /// Returns the size that is printed for it or the next that can be printed, so that whoever is told to give at least so
+    /// much gives enough.
+    pub(crate) fn rounded_up(self) -> ByteSize {
+        let mut unit = 1024u64;
+        while self.0 as f64 / unit as f64 >= 1023.95 && unit < 1 << 60 {
+            unit <<= 10;
+        }
+        if self.0 < 1024 {
+            return self;
+        }
+        // Tenths of a unit are what is printed.
+        let tenths = (u128::from(self.0) * 10).div_ceil(u128::from(unit));
+        ByteSize(u64::try_from((tenths * u128::from(unit)).div_ceil(10)).unwrap_or(u64::MAX))
+    }
+}
+
 impl From<ByteSize> for u64 {
     fn from(size: ByteSize) -> u64 {
         size.0
@@ -93,6 +110,14 @@ mod tests {
             let printed = ByteSize(bytes).to_string();
             let read: ByteSize = printed.parse().expect("what we print we read");
             assert!((read.0 as f64 - bytes as f64).abs() <= 0.05 * bytes as f64, "{printed}");
+        }
+    }
+
+    #[test]
+    fn what_is_rounded_up_is_enough_when_it_is_read_back() {
+        for bytes in [0, 1, 1023, 1024, 1025, 8_000_000, 1 << 20, (1 << 20) - 1, (3 << 30) + 1, (5u64 << 40) + 7] {
+            let read: ByteSize = ByteSize(bytes).rounded_up().to_string().parse().expect("what we print we read");
+            assert!(read.0 >= bytes && read.0 as f64 <= 1.1 * bytes as f64, "{bytes}: {read}");
         }
     }
 

@@ -4,7 +4,9 @@
 //! message says them in that order. An [`Error`] is cheap to clone, because one failure may have to answer many
 //! futures. It never holds user data larger than a message.
 
-use std::path::{Path, PathBuf};
+mod build;
+
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::bytes::ByteSize;
@@ -126,7 +128,7 @@ pub enum Error {
 
     // ---- memory ----
     /// A task could never fit: refused before any work.
-    #[error("task {task:?} needs {} but a worker may hold {}, and all together {}; use smaller chunks or an allowance of at least {}", ByteSize(*.need), ByteSize(*.allowance), ByteSize(*.largest), ByteSize(*.need))]
+    #[error("task {task:?} needs {} but a worker may hold {}{}; {remedy}", ByteSize(*.need), ByteSize(*.allowance), together(*.allowance, *.largest))]
     TooBig {
         /// The task's name.
         task: Arc<str>,
@@ -136,6 +138,8 @@ pub enum Error {
         allowance: u64,
         /// Bytes that a task may hold when it borrows from all idle workers.
         largest: u64,
+        /// What would fit.
+        remedy: Arc<str>,
     },
     /// A running task asked to grow beyond its worker's room, or held more than it projected.
     #[error("task {task:?} asked for {} more but worker {worker} has {} free; project more bytes, or use smaller chunks", ByteSize(*.asked), ByteSize(*.free))]
@@ -347,41 +351,9 @@ pub enum Error {
     },
 }
 
-impl Error {
-    /// Wraps what a task's own code returned, keeping it readable through [`std::error::Error::source`].
-    pub fn task_failed(task: &str, source: impl std::error::Error + Send + Sync + 'static) -> Self {
-        Error::TaskFailed { task: task.into(), item: None, source: Arc::new(source) }
-    }
-
-    /// Wraps a failed read or write with what was tried and on which file.
-    pub fn io(what: &'static str, path: impl Into<PathBuf>, source: std::io::Error) -> Self {
-        Error::Io { what, path: Arc::from(path.into()), source: Arc::new(source) }
-    }
-
-    /// Builds the error of a malformed file: where, what the format asks for, what is there.
-    pub fn bad_input(path: &Path, place: impl AsRef<str>, expected: impl AsRef<str>, found: impl AsRef<str>) -> Self {
-        Error::BadInput {
-            path: Arc::from(path),
-            place: place.as_ref().into(),
-            expected: expected.as_ref().into(),
-            found: found.as_ref().into(),
-        }
-    }
-
-    /// Builds the error of an argument that makes no sense here.
-    pub fn bad_argument(
-        operation: &'static str,
-        argument: &'static str,
-        found: impl ToString,
-        expected: impl AsRef<str>,
-    ) -> Self {
-        Error::BadArgument { operation, argument, found: found.to_string().into(), expected: expected.as_ref().into() }
-    }
-
-    /// Returns whether the task was cancelled.
-    pub fn is_cancelled(&self) -> bool {
-        matches!(self, Error::Cancelled { .. })
-    }
+/// Array tasks stay within one worker; others may borrow from all.
+fn together(allowance: u64, largest: u64) -> String {
+    if largest == allowance { String::new() } else { format!(", and all together {}", ByteSize(largest)) }
 }
 
 fn reached(residual: &Option<f64>, tolerance: f64) -> String {

@@ -50,9 +50,9 @@ mod sync;
 pub use bytes::ByteSize;
 pub use error::{Error, Result};
 pub use runtime::{
-    Actor, AsCompleted, BatchedMap, Blocks, Chaos, Cluster, ClusterBuilder, Full, Future, FutureState, Inputs,
-    ItemProgress, KeepGoing, Progress, Reservation, RestartPolicy, Scheduler, Shared, ShutdownReport, Snapshot, Stream,
-    Task, TaskContext, Unordered, Waited, WorkerSnapshot, blocking, task_context,
+    Actor, AsCompleted, BatchedMap, Blocks, Chaos, Cluster, ClusterBuilder, CountingAllocator, Full, Future,
+    FutureState, Inputs, ItemProgress, KeepGoing, Progress, Reservation, RestartPolicy, RunReport, Scheduler, Shared,
+    ShutdownReport, Snapshot, Stream, Task, TaskContext, Unordered, Waited, WorkerSnapshot, blocking, task_context,
 };
 
 /// The programs of the README, compiled and run as documentation tests.

@@ -175,7 +175,8 @@ impl CsrBlock {
     /// Takes the values that are not zero out of a dense block; NaN is not zero.
     pub(super) fn from_dense(dense: &DenseBlock) -> Result<CsrBlock> {
         check_cols(dense.cols as u64)?;
-        let (mut indptr, mut indices) = (vec![0u64], Vec::new());
+        let (mut indptr, mut indices) = (Vec::with_capacity(dense.rows + 1), Vec::new());
+        indptr.push(0u64);
         let values = map_values!(&dense.values, buffer => {
             let zero = Default::default();
             let mut values = Vec::with_capacity(buffer.iter().filter(|value| **value != zero).count());

@@ -15,6 +15,8 @@ pub(super) struct Evaluation<'a> {
     index: usize,
     context: &'a TaskContext,
     read: Vec<ChunkBytes>,
+    /// Bytes of blocks that were read, as the plan counts them.
+    bytes_read: u64,
 }
 
 /// Computes a window of an array and hands it to `finish`; whatever that gives is given away only after every chunk that
@@ -27,10 +29,11 @@ pub(super) fn with_block<T>(
     finish: impl FnOnce(Block, BlockInfo) -> Result<T>,
 ) -> Result<T> {
     context.check()?;
-    let mut evaluation = Evaluation { index, context, read: Vec::new() };
+    let mut evaluation = Evaluation { index, context, read: Vec::new(), bytes_read: 0 };
     let block = evaluation.window(array, window)?;
     let result = finish(block, evaluation.info(window)?)?;
     evaluation.read.iter().try_for_each(ChunkBytes::check)?;
+    context.note_read(evaluation.bytes_read);
     Ok(result)
 }
 
@@ -49,6 +52,9 @@ impl Evaluation<'_> {
         let block = self.node(array, window)?;
         self.context.check()?;
         check_promise(array, window, &block)?;
+        if matches!(&*array.expr, Expr::Source(_) | Expr::Memory(_) | Expr::Chunks(..)) {
+            self.bytes_read += block.nbytes();
+        }
         Ok(block)
     }
 

@@ -18,6 +18,7 @@
 
 mod binary;
 mod block;
+mod compare;
 mod compute;
 mod create;
 mod csr;
@@ -27,6 +28,7 @@ mod elementwise;
 mod evaluate;
 mod expr;
 mod functions;
+mod graph;
 mod grid;
 mod kernels;
 mod matmul;
@@ -36,6 +38,7 @@ mod ops;
 #[cfg(test)]
 mod oracle;
 mod pairs;
+mod picture;
 mod plan;
 pub mod random;
 mod reduce;
@@ -51,6 +54,7 @@ mod window;
 
 pub use binary::Binary;
 pub use block::{Block, BlockKind, DenseBlock, StoredBlock};
+pub use compare::Comparison;
 pub use compute::BlockIter;
 pub use csr::CsrBlock;
 pub use dtype::{DType, Element};

@@ -65,7 +65,7 @@ impl Array {
         let need = own.saturating_add(right.need_of_blocks(&others, Working::default())?.peak);
         let allowance = cluster.allowance();
         if need > allowance {
-            return Err(Error::TooBig { task: name, need, allowance, largest: allowance });
+            return Err(Error::too_big(name, need, allowance, allowance));
         }
         let blocks = Blocks { name, n: plan.tasks, projected_bytes: need, kept_bytes: working.kept, progress };
         let run = move |index: usize, context: &TaskContext| {

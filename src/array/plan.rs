@@ -8,12 +8,13 @@
 //! where that would leave fewer than 64 blocks, more where partials are large. The number of workers has no say, and the
 //! allowance none unless such a block does not fit it, so that neither changes a bit of a result.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use super::Array;
 use super::expr::Expr;
+use super::graph::Graph;
 use super::grid::{Cuts, Grid};
 use super::rows::RowSelection;
 use super::window::Window;
@@ -95,6 +96,7 @@ pub struct Plan {
     pub projected_bytes: u64,
     /// What a worker may hold.
     pub allowance: u64,
+    pub(super) graph: Graph,
 }
 
 impl fmt::Display for Plan {
@@ -105,6 +107,35 @@ impl fmt::Display for Plan {
         writeln!(f, "{tasks} tasks of up to {rows} rows and {cols} columns, one per block")?;
         writeln!(f, "{} pass(es), {} read", self.passes, ByteSize(self.bytes_read))?;
         write!(f, "{} per task of {} per worker", ByteSize(self.projected_bytes), ByteSize(self.allowance))
+    }
+}
+
+impl Plan {
+    /// Returns the plan of a pass over the same array after this one: passes, tasks and bytes read add up, and of what a task
+    /// holds the most counts.
+    pub(crate) fn then(mut self, name: &str, next: &Plan) -> Plan {
+        self.add_pass(name);
+        self.passes += next.passes;
+        self.tasks += next.tasks;
+        self.bytes_read = self.bytes_read.saturating_add(next.bytes_read);
+        self.block_rows = self.block_rows.max(next.block_rows);
+        self.block_cols = self.block_cols.max(next.block_cols);
+        self.projected_bytes = self.projected_bytes.max(next.projected_bytes);
+        self
+    }
+
+    /// Adds a task of its own, on what a pass gave.
+    pub(crate) fn add_task(&mut self, name: &str, bytes: u64) {
+        self.steps.push(name.into());
+        self.tasks += 1;
+        self.projected_bytes = self.projected_bytes.max(bytes);
+    }
+
+    /// Names a pass that something makes over the array.
+    pub(crate) fn add_pass(&mut self, name: &str) {
+        let name: Arc<str> = name.into();
+        self.graph.add_pass(&name);
+        self.steps.push(name);
     }
 }
 
@@ -129,10 +160,11 @@ impl Array {
         let grid = self.choose_grid(working, allowance)?;
         let need = self.need_of_blocks(&grid, working)?;
         if need.peak > allowance {
-            return Err(Error::TooBig { task: name.into(), need: need.peak, allowance, largest: allowance });
+            return Err(self.refusal(name, &grid, need.peak, working, allowance)?);
         }
+        let graph = Graph::of(self);
         Ok(Plan {
-            steps: self.steps(),
+            steps: graph.steps(),
             tasks: grid.n_blocks(),
             block_rows: grid.rows.longest(),
             block_cols: grid.cols.longest(),
@@ -141,7 +173,43 @@ impl Array {
             projected_bytes: need.peak,
             allowance,
             grid,
+            graph,
         })
+    }
+
+    /// Returns the error of blocks that cannot fit, with what would.
+    fn refusal(&self, name: &str, grid: &Grid, need: u64, working: Working, allowance: u64) -> Result<Error> {
+        let needs = |rows: u64, cols: &Cuts| {
+            let grid = Grid { rows: Cuts::even(self.rows(), rows), cols: cols.clone() };
+            self.need_of_blocks(&grid, working).map(|need| need.peak)
+        };
+        let refuse = |remedy: String| Error::TooBig {
+            task: name.into(),
+            need,
+            allowance,
+            largest: allowance,
+            remedy: remedy.into(),
+        };
+        let by_rows = fitting(grid.rows.longest(), need, allowance, |rows| needs(rows, &grid.cols))?;
+        let Some(rows) = by_rows else {
+            let row = needs(1, &grid.cols)?;
+            let narrow = |cols: u64| needs(1, &Cuts::even(self.cols(), cols));
+            let by_cols = fitting(grid.cols.longest(), row, allowance, narrow)?;
+            let least = ByteSize(row.min(need)).rounded_up();
+            let remedy = match by_cols {
+                Some(cols) => {
+                    format!("cut the rows, such as rechunk(1, {cols}), or use an allowance of at least {least}")
+                }
+                None => format!("no block fits: use an allowance of at least {least}"),
+            };
+            return Ok(refuse(remedy));
+        };
+        let blocks = match grid.cols.n_runs() {
+            1 => format!("with_block_rows({rows})"),
+            _ => format!("rechunk({rows}, {})", grid.cols.longest()),
+        };
+        let least = ByteSize(need).rounded_up();
+        Ok(refuse(format!("use smaller blocks, such as {blocks}, or an allowance of at least {least}")))
     }
 
     /// Refuses an expression that is too deep to be followed on a lane's stack, or that computes shared parts so often that it
@@ -172,19 +240,6 @@ impl Array {
             (_, visits) if visits > MOST_NODES => refuse("number of operations on a block", visits, MOST_NODES),
             _ => Ok(()),
         }
-    }
-
-    /// Names the nodes, inputs before what is made of them, each once.
-    fn steps(&self) -> Vec<Arc<str>> {
-        fn visit(array: &Array, seen: &mut HashSet<*const Expr>, steps: &mut Vec<Arc<str>>) {
-            if seen.insert(Arc::as_ptr(&array.expr)) {
-                array.inputs().iter().for_each(|input| visit(input, seen, steps));
-                steps.push(array.step());
-            }
-        }
-        let mut steps = Vec::new();
-        visit(self, &mut HashSet::new(), &mut steps);
-        steps
     }
 
     /// Names the last node, with the file or the caller's function that it is.
@@ -293,92 +348,23 @@ enum Axis {
     Cols,
 }
 
+/// Returns a length shorter than one that needs so much, which fits; `None` where not even one line does.
+fn fitting(longest: u64, need: u64, allowance: u64, needs: impl Fn(u64) -> Result<u64>) -> Result<Option<u64>> {
+    let share = (u128::from(longest) * u128::from(allowance) / u128::from(need.max(1))) as u64;
+    let mut len = share.min(longest.saturating_sub(1));
+    while len > 0 {
+        if needs(len)? <= allowance {
+            return Ok(Some(len));
+        }
+        len /= 2;
+    }
+    Ok(None)
+}
+
 /// Rounds down to a multiple of the storage's step, where one is left.
 fn aligned(rows: u64, storage: u64) -> u64 {
     if rows > storage { rows / storage * storage } else { rows }.max(1)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::array::random;
-
-    fn cluster(allowance: u64, workers: usize) -> Cluster {
-        Cluster::builder().allowance(ByteSize(allowance)).workers(workers).build().expect("sound settings")
-    }
-
-    #[test]
-    fn blocks_shrink_with_the_allowance_and_not_with_the_workers() {
-        let array = random::uniform(1_000_000, 100, 1, None);
-        let mut last = u64::MAX;
-        for allowance in [256 << 20, 16 << 20, 4 << 20, 1 << 20, 64 << 10] {
-            let plans = [1, 2, 5].map(|workers| array.plan(&cluster(allowance, workers)).expect("a row fits"));
-            assert!(plans.iter().all(|plan| plan.grid == plans[0].grid && plan.projected_bytes <= allowance));
-            assert!(plans[0].block_rows <= last);
-            last = plans[0].block_rows;
-        }
-        assert!(last >= 40, "half the rows that would fit, or more: {last}");
-    }
-
-    #[test]
-    fn what_cannot_fit_is_refused_with_both_numbers() {
-        let row = random::uniform(10, 1 << 20, 1, None);
-        let cut = row.plan(&cluster(1 << 20, 2)).expect("a row is cut where nobody asks for whole ones");
-        assert!(cut.block_rows == 1 && cut.block_cols < 1 << 17 && cut.grid.n_blocks() == cut.tasks, "{cut}");
-        let error = row.whole_rows().plan(&cluster(1 << 20, 2)).expect_err("a row takes 8 MiB");
-        assert!(
-            matches!(error, Error::TooBig { need, allowance, .. } if (need, allowance) == (8 << 20, 1 << 20)),
-            "{error}"
-        );
-        let given = random::uniform(1000, 1000, 1, 1000).plan(&cluster(1 << 20, 2)).expect_err("8 MB, as asked");
-        assert!(given.to_string().contains("7.6 MiB") && given.to_string().contains("1.0 MiB"), "{given}");
-    }
-
-    #[test]
-    fn the_allowance_has_no_say_where_a_block_fits_it() {
-        let (array, working) = (random::uniform(1_000_000, 100, 1, None), Working::from(1 << 20));
-        let grid = |allowance: u64| array.plan_for(&cluster(allowance, 2), "test", working).expect("fits").grid;
-        assert!([16 << 20, 64 << 20, 1 << 30].into_iter().all(|allowance| grid(allowance) == grid(8 << 20)));
-        let turned = array.transpose();
-        let plan = turned.plan(&cluster(64 << 20, 2)).expect("fits");
-        assert_eq!((plan.block_rows, plan.grid.rows.n_runs()), (100, 1), "a transposed array is cut along its columns");
-    }
-
-    #[test]
-    fn shared_parts_that_double_at_every_step_are_refused_before_they_run_for_ever() {
-        let mut array = random::uniform(2, 2, 1, None);
-        for _ in 0..70 {
-            array = array.dot(&array).expect("square");
-        }
-        let error = array.plan(&cluster(1 << 20, 1)).expect_err("2^70 visits");
-        assert!(error.to_string().contains("persist"), "{error}");
-    }
-
-    #[test]
-    fn small_data_is_not_cut_to_pieces_and_large_data_is_cut_for_many_lanes() {
-        let tasks = |rows| random::uniform(rows, 100, 1, None).plan(&cluster(1 << 30, 2)).expect("fits").tasks;
-        assert_eq!((tasks(0), tasks(1), tasks(300)), (0, 1, 1));
-        assert!(tasks(100_000) >= 64, "80 MB");
-    }
-
-    #[test]
-    fn the_callers_bytes_count_as_a_share_and_for_each_row() {
-        let array = random::uniform(1000, 10, 1, 100);
-        let plan =
-            |working: Working| array.plan_for(&cluster(1 << 20, 2), "reduce", working).map(|p| p.projected_bytes);
-        assert_eq!(plan(Working::default()).ok(), Some(8_000));
-        assert_eq!(plan(Working { fixed: 1, per_row: 10, kept: 1 }).ok(), Some(9_001));
-        assert!(matches!(plan(Working::from(1 << 20)), Err(Error::TooBig { .. })));
-    }
-
-    #[test]
-    fn a_chain_is_one_task_and_in_place_kernels_add_nothing() {
-        let array = random::uniform(100, 10, 1, 10);
-        let chain = array.scale(2.0).log1p().sqrt();
-        let plan = chain.plan(&cluster(1 << 20, 2)).expect("small");
-        assert_eq!((plan.tasks, plan.projected_bytes), (10, 800));
-        assert_eq!(plan.steps.join(" "), "random scale log1p sqrt");
-        let single = chain.astype(crate::array::DType::F32).plan(&cluster(1 << 20, 2)).expect("small");
-        assert_eq!(single.projected_bytes, 1200, "both are there while one becomes the other");
-    }
-}
+mod tests;

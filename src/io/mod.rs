@@ -14,6 +14,7 @@ pub mod h5ad;
 mod input;
 mod new_file;
 pub mod npy;
+mod picture;
 #[cfg(test)]
 mod testing;
 mod values;

@@ -104,6 +104,13 @@ fn too_wide(operation: &str, p: usize) -> String {
     format!("{operation}: gram of {p} columns (select fewer columns)")
 }
 
+/// Returns what the pass of [`upper`] holds besides its block.
+pub(crate) fn upper_working(p: usize) -> Working {
+    let square = (p * p * 8) as u64;
+    // Two partials while they are joined.
+    Working { fixed: 2 * square + gram_bytes(p), per_row: 0, kept: square }
+}
+
 /// Returns the upper triangle of `AᵀA`, zero below.
 pub(crate) fn upper(
     cluster: &Cluster,
@@ -112,9 +119,7 @@ pub(crate) fn upper(
     progress: Option<Progress>,
 ) -> Result<DMatrix<f64>> {
     let p = columns(a, operation)?;
-    let square = (p * p * 8) as u64;
-    // Two partials while they are joined.
-    let working = Working { fixed: 2 * square + gram_bytes(p), per_row: 0, kept: square };
+    let working = upper_working(p);
     check_fits(cluster, working.fixed, || too_wide(operation, p))?;
     let found = whole_rows(a).reduce_blocks(
         cluster,

@@ -27,6 +27,7 @@ mod lstsq;
 mod moments;
 mod operator;
 mod pca;
+mod plans;
 mod products;
 mod qr;
 mod rows;
@@ -50,6 +51,7 @@ pub use incremental::{IncrementalPca, incremental_pca_bytes};
 pub use lanczos::{Centre, Lanczos, LanczosOptions, lanczos};
 pub use lstsq::{Lstsq, LstsqOptions, lstsq};
 pub use pca::{Components, Pca, PcaOptions, PcaSolver, pca, pca_bytes};
+pub use plans::plan_tsqr;
 pub use qr::{Qr, QrOptions, qr};
 pub use svd::{Svd, SvdMethod, SvdOptions, svd};
 pub use tsqr::{Tsqr, block_r_bytes, tsqr};
@@ -84,11 +86,7 @@ fn whole_rows(a: &Array) -> Array {
 /// Refuses what no worker could hold, before any block is read; `what` names it and says what would help.
 fn check_fits(cluster: &Cluster, need: u64, what: impl FnOnce() -> String) -> Result<()> {
     let allowance = cluster.allowance();
-    if need <= allowance {
-        Ok(())
-    } else {
-        Err(Error::TooBig { task: what().into(), need, allowance, largest: allowance })
-    }
+    if need <= allowance { Ok(()) } else { Err(Error::too_big(what(), need, allowance, allowance)) }
 }
 
 /// Makes a progress callback for one of several passes over the same blocks: to the caller they are one run.

@@ -148,23 +148,45 @@ struct Right {
 /// Finds them by the first pass.
 fn right(cluster: &Cluster, tall: &Array, wide: bool, progress: Option<Progress>) -> Result<Right> {
     let (n, shape) = (columns(tall, "svd")?, tall.shape());
-    let square = (n * n * 8) as u64;
-    let (r_need, gram_need) =
-        (block_r_bytes(n).max(svd_bytes(n, n) + square), (eigh_bytes(n, n) + square).max(4 * square + tile_bytes(n)));
-    if r_need > cluster.allowance() && gram_need <= cluster.allowance() {
+    let needs = needs(n);
+    if needs.by_gram(cluster.allowance()) {
         let gram = gram::upper(cluster, tall, "svd gram", progress)?;
         // `eigh` reads the lower triangle.
-        let found = on_lane(cluster, "svd of the gram", gram_need, move || eigh(&gram.transpose(), n))?;
+        let found = on_lane(cluster, "svd of the gram", needs.of_gram, move || eigh(&gram.transpose(), n))?;
         let s: Vec<f64> = found.values.iter().map(|value| value.max(0.0).sqrt()).collect();
         // The squares are known to ε of the largest square.
         let rank = rank_of(&s, shape, |share| share.sqrt());
         return Ok(Right { s, vt: found.vectors.transpose(), rank, method: SvdMethod::Gram });
     }
     let Tsqr { r, ways } = r_of(cluster, tall, "svd", progress)?;
-    let SmallSvd { s, vt, .. } = on_lane(cluster, "svd of R", svd_bytes(n, n) + square, move || svd_small(&r))?;
+    let SmallSvd { s, vt, .. } = on_lane(cluster, "svd of R", needs.of_r, move || svd_small(&r))?;
     let rank = rank_of(&s, shape, |share| share);
     let method = if wide { SvdMethod::TransposedTsqr(ways) } else { SvdMethod::Tsqr(ways) };
     Ok(Right { s, vt, rank, method })
+}
+
+/// What the first pass' result takes to factor, in either way.
+pub(super) struct Needs {
+    /// R and its SVD.
+    pub(super) of_r: u64,
+    /// The gram and its eigenvectors.
+    pub(super) of_gram: u64,
+    /// The most of R's way, the pass included.
+    whole_r: u64,
+}
+
+impl Needs {
+    /// Returns whether only the gram fits.
+    pub(super) fn by_gram(&self, allowance: u64) -> bool {
+        self.whole_r > allowance && self.of_gram <= allowance
+    }
+}
+
+pub(super) fn needs(n: usize) -> Needs {
+    let square = (n * n * 8) as u64;
+    let of_r = svd_bytes(n, n) + square;
+    let of_gram = (eigh_bytes(n, n) + square).max(4 * square + tile_bytes(n));
+    Needs { of_r, of_gram, whole_r: block_r_bytes(n).max(of_r) }
 }
 
 impl Svd {
@@ -216,9 +238,10 @@ fn keep_larger(largest: &mut [f64], others: &[f64]) {
 }
 
 /// Returns what the second pass holds for a block besides the block itself.
-fn sums_bytes(n: usize) -> u64 {
+pub(super) fn check_working(n: usize) -> Working {
     // Two partials being joined, U's rows of a tile, and the tile where it has to be widened.
-    4 * (n * n * 8) as u64 + 2 * tile_bytes(n)
+    let fixed = 4 * (n * n * 8) as u64 + 2 * tile_bytes(n);
+    Working { fixed, per_row: 0, kept: 2 * (n * n * 8) as u64 }
 }
 
 fn pass_over_u(cluster: &Cluster, a: &Array, scaled: Arc<DMatrix<f64>>, progress: Option<Progress>) -> Result<Sums> {
@@ -227,7 +250,7 @@ fn pass_over_u(cluster: &Cluster, a: &Array, scaled: Arc<DMatrix<f64>>, progress
     let sums = a.reduce_blocks(
         cluster,
         "svd check",
-        Working { kept: 2 * (n * n * 8) as u64, ..sums_bytes(n).into() },
+        check_working(n),
         move |block, _, _| Sums::of_block(block, &scaled),
         |left, right| Ok(left.combine(right)),
         progress,

@@ -64,7 +64,7 @@ pub(crate) fn r_of(cluster: &Cluster, a: &Array, operation: &'static str, progre
     let found = whole_rows(a).reduce_blocks(
         cluster,
         operation,
-        Working { kept: (n * n * 8) as u64, ..block_r_bytes(n).into() },
+        r_working(n),
         move |block, info, _| block_r(block, info.row_offset, operation),
         |upper, lower| Ok(BlockR { r: stacked_r(&upper.r, &lower.r), ways: upper.ways + lower.ways }),
         progress,
@@ -72,6 +72,11 @@ pub(crate) fn r_of(cluster: &Cluster, a: &Array, operation: &'static str, progre
     let none = BlockR { r: DMatrix::zeros(0, n), ways: BlockWays::default() };
     let BlockR { r, ways } = found.unwrap_or(none);
     Ok(Tsqr { r, ways })
+}
+
+/// Returns what the pass holds besides its block.
+pub(crate) fn r_working(n: usize) -> Working {
+    Working { kept: (n * n * 8) as u64, ..block_r_bytes(n).into() }
 }
 
 /// Returns the most that [`tsqr`] holds for a block besides the block itself.

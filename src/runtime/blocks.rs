@@ -21,6 +21,7 @@ use super::cluster::Cluster;
 use super::future::Future;
 use super::hub::{Work, lock};
 use super::promise::Cells;
+use super::report::RunLog;
 use super::task::{Control, Job, Outcome, Task, TaskContext, caught, task_context};
 use super::tree::Tree;
 use crate::bytes::ByteSize;
@@ -92,7 +93,8 @@ impl Cluster {
             Ok(())
         };
         let take = move || lock(&slots).drain(..).flatten().collect();
-        self.run_blocks(blocks, work, take)?.wait()
+        let (future, log) = self.run_blocks(blocks, work, take)?;
+        reported(future, &log)
     }
 
     /// Runs `map` on every block number and joins the partials in a fixed tree over the block order: the same bits for any
@@ -107,7 +109,8 @@ impl Cluster {
         M: Fn(usize, &TaskContext) -> Result<P> + Send + Sync + 'static,
         C: Fn(P, P) -> Result<P> + Send + Sync + 'static,
     {
-        self.start_reduce_blocks(blocks, map, combine)?.wait()
+        let (future, log) = self.begin_reduce_blocks(blocks, map, combine)?;
+        reported(future, &log)
     }
 
     /// [`reduce_blocks`](Self::reduce_blocks) as a future, to be awaited or given to other tasks.
@@ -116,6 +119,15 @@ impl Cluster {
     ///
     /// As [`submit_task`](Self::submit_task).
     pub fn start_reduce_blocks<P, M, C>(&self, blocks: &Blocks, map: M, combine: C) -> Result<Future<Option<P>>>
+    where
+        P: Send + 'static,
+        M: Fn(usize, &TaskContext) -> Result<P> + Send + Sync + 'static,
+        C: Fn(P, P) -> Result<P> + Send + Sync + 'static,
+    {
+        Ok(self.begin_reduce_blocks(blocks, map, combine)?.0)
+    }
+
+    fn begin_reduce_blocks<P, M, C>(&self, blocks: &Blocks, map: M, combine: C) -> Result<Begun<Option<P>>>
     where
         P: Send + 'static,
         M: Fn(usize, &TaskContext) -> Result<P> + Send + Sync + 'static,
@@ -131,17 +143,18 @@ impl Cluster {
     }
 
     /// Starts the runners, and the task that takes the result when they have ended.
-    fn run_blocks<R, M>(&self, blocks: &Blocks, work: M, take: impl FnOnce() -> R + Send + 'static) -> Result<Future<R>>
+    fn run_blocks<R, M>(&self, blocks: &Blocks, work: M, take: impl FnOnce() -> R + Send + 'static) -> Result<Begun<R>>
     where
         R: Send + 'static,
         M: Fn(usize, &TaskContext) -> Result<()> + Send + Sync + 'static,
     {
         let task = Task::named(blocks.name.clone()).projected(ByteSize(blocks.projected_bytes)).retries(RETRIES);
+        let log = Arc::new(RunLog::new(self.hub(), &blocks.name, blocks.n, blocks.projected_bytes));
         let run = Arc::new(Shared {
             blocks: blocks.clone(),
             work,
             next: AtomicUsize::new(0),
-            done: AtomicUsize::new(0),
+            log: log.clone(),
             failure: Mutex::new(None),
             parent: task_context(),
         });
@@ -151,15 +164,32 @@ impl Cluster {
             let cells = Cells::one(self.hub(), &task.name);
             runners.push(Future::new(cells.clone(), 0));
             let job: Work = Arc::new(Runner { cells, run: run.clone(), claimed: Mutex::new(None) });
-            self.hub().submit(&job, &task, &[])?;
+            if let Err(refused) = self.hub().submit(&job, &task, &[]) {
+                if runners.len() == 1 {
+                    log.forget();
+                }
+                return Err(refused);
+            }
         }
-        let finish = move |_| match lock(&run.failure).take() {
-            Some((_, error)) => Err(error),
-            None => Ok(take()),
+        let finish = move |_| {
+            let failure = lock(&run.failure).take();
+            run.log.write(failure.is_some());
+            match failure {
+                Some((_, error)) => Err(error),
+                None => Ok(take()),
+            }
         };
         let name = Task::named(blocks.name.clone());
-        self.submit_fallible(name, runners, finish)
+        Ok((self.submit_fallible(name, runners, finish)?, log))
     }
+}
+
+/// A run that has begun: its result, and what keeps its report.
+type Begun<R> = (Future<R>, Arc<RunLog>);
+
+/// Waits for a run. One that was cut short has its report by the time its caller hears of it.
+fn reported<R>(future: Future<R>, log: &RunLog) -> Result<R> {
+    future.wait().inspect_err(|_| log.write(true))
 }
 
 /// Makes room for one result of each block, or says that there is none: a grid may have 2⁶⁰ blocks.
@@ -177,7 +207,7 @@ struct Shared<M> {
     blocks: Blocks,
     work: M,
     next: AtomicUsize,
-    done: AtomicUsize,
+    log: Arc<RunLog>,
     failure: Mutex<Option<(usize, Error)>>,
     /// The task that started the run, if one did: its cancellation is the run's.
     parent: Option<TaskContext>,
@@ -198,16 +228,19 @@ where
 
     fn run(&self, block: usize) {
         let result = match task_context() {
-            Some(context) => caught(&self.blocks.name, Some(block as u64), || {
-                self.parent.as_ref().map_or(Ok(()), TaskContext::check)?;
-                context.check()?;
-                (self.work)(block, &context)
+            Some(context) => self.log.measured(|| {
+                let context = TaskContext { run: Some(self.log.clone()), ..context };
+                caught(&self.blocks.name, Some(block as u64), || {
+                    self.parent.as_ref().map_or(Ok(()), TaskContext::check)?;
+                    context.check()?;
+                    (self.work)(block, &context)
+                })
             }),
             None => Err(Error::ClusterDown { cause: "a block ran outside of a task".into() }),
         };
         match result.and_then(|result| result) {
             Ok(()) => {
-                let done = (self.done.fetch_add(1, Ordering::Relaxed) + 1).min(self.blocks.n);
+                let done = self.log.note_done();
                 if let Some(progress) = &self.blocks.progress {
                     // A progress bar that panics must not cost the result.
                     drop(caught(&self.blocks.name, None, || progress(done, self.blocks.n)));
@@ -240,7 +273,7 @@ where
         if self.cells.control.is_stopped() {
             return Outcome::Done;
         }
-        let again = lock(&self.claimed).take();
+        let again = lock(&self.claimed).take().inspect(|_| self.run.log.note_retry());
         if let Some(block) = again.or_else(|| self.run.claim()) {
             *lock(&self.claimed) = Some(block);
             self.run.run(block);

@@ -28,6 +28,7 @@ use super::core::{Core, Effect, End, LaneId, Next, Run, Settings, Spec, TaskId, 
 use super::lane::{self, Port};
 use super::memory::PeakMeter;
 use super::message::SupervisorRef;
+use super::report::History;
 use super::task::{Control, Job, Task, TaskContext, discard, with_context};
 use crate::error::{Error, Result};
 use crate::store::{Spool, SpoolOptions, Store};
@@ -54,6 +55,7 @@ pub(crate) struct Hub {
     /// How many lanes and starts are to fail: `Chaos`.
     pub(crate) doom: Doom,
     pub(crate) meter: PeakMeter,
+    pub(crate) history: History,
     pub(crate) name: Arc<str>,
     pub(crate) stack_bytes: usize,
 }
@@ -91,6 +93,7 @@ impl Hub {
             threads: Mutex::new(Vec::new()),
             doom: Doom::default(),
             meter,
+            history: History::default(),
             name,
             stack_bytes,
         })

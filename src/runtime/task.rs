@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::budget::Reservation;
 use super::core::{LaneId, TaskId};
 use super::hub::Hub;
+use super::report::RunLog;
 use crate::bytes::ByteSize;
 use crate::error::{Error, Result};
 use crate::store::Store;
@@ -246,6 +247,8 @@ pub struct TaskContext {
     pub(crate) worker: usize,
     /// `None` under `Scheduler::Serial`.
     pub(crate) lane: Option<LaneId>,
+    /// The run over blocks that the task works for, where it does.
+    pub(crate) run: Option<Arc<RunLog>>,
 }
 
 impl std::fmt::Debug for TaskContext {
@@ -286,6 +289,13 @@ impl TaskContext {
     /// [`Error::SpoolDir`] and [`Error::Io`] when the spool cannot be used.
     pub fn store(&self) -> Result<Store> {
         self.hub.store(self.worker)
+    }
+
+    /// Notes bytes that were read for a block of an array: the run's report shows their sum.
+    pub(crate) fn note_read(&self, bytes: u64) {
+        if let Some(run) = &self.run {
+            run.note_read(bytes);
+        }
     }
 
     /// Takes more bytes than were projected, at once or not at all: a running task never waits for memory. Dropping the

@@ -32,9 +32,14 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 
+use allotment::CountingAllocator;
 use args::{Cli, Command};
 use failure::{Failure, Outcome, one_line};
 use interrupt::Interrupt;
+
+/// Counts what tasks hold, for the reports of their runs.
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {

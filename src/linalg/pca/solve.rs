@@ -72,7 +72,8 @@ fn by_covariance(cluster: &Cluster, x: &Array, p: usize, options: &PcaOptions) -
     })?;
     let moments = moments(cluster, x, p, progress)?;
     let (mean, m2) = (moments.mean(), moments.m2);
-    let (total, bytes) = (m2.diagonal().sum(), eigh_bytes(p, most));
+    // The covariance is turned over for it.
+    let (total, bytes) = (m2.diagonal().sum(), eigh_bytes(p, most) + (p * p * 8) as u64);
     // `eigh` reads the lower triangle.
     let Eigh { values, vectors } = on_lane(cluster, "pca eigenvectors", bytes, move || eigh(&m2.transpose(), most))?;
     // Rounding may leave a variance of zero a little below it.

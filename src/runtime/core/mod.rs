@@ -298,7 +298,7 @@ impl<W: Clone> Core<W> {
 
     fn too_big(&self, name: &Arc<str>, need: u64) -> Error {
         let (allowance, largest) = (self.settings.allowance, self.ledger.limit());
-        Error::TooBig { task: name.clone(), need, allowance, largest }
+        Error::too_big(name.clone(), need, allowance, largest)
     }
 
     /// Moves a task whose inputs are there from waiting to a queue.

@@ -5,6 +5,7 @@
 //!  /proc/self/cgroup, mountinfo ──▶ hierarchy.rs, cgroup.rs ─────┼─▶ HostMemory::available ─▶ sizing
 //!  /proc/self/limits + status ────▶ RLIMIT_DATA, RLIMIT_AS ──────┘
 //!  /proc/self/status ─────────────▶ process.rs: ProcessMemory, PeakMeter
+//!  every allocation ──────────────▶ counting.rs: CountingAllocator, the peak of a task
 //! ```
 //!
 //! Always true: the answer is the lowest of all sources and names the one that won. Nothing is cached, so a limit
@@ -14,6 +15,7 @@
 
 #[cfg(target_os = "linux")]
 mod cgroup;
+mod counting;
 #[cfg(target_os = "linux")]
 mod hierarchy;
 #[cfg(any(test, not(target_os = "linux")))]
@@ -28,6 +30,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::error::Result;
+pub use counting::CountingAllocator;
+pub(crate) use counting::Region;
 pub use process::{PeakMeter, ProcessMemory};
 
 /// Where the system's files are mounted: the real places by default, a recorded tree in tests.
