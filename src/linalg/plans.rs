@@ -82,11 +82,12 @@ mod tests {
     #[test]
     fn the_plan_of_a_factorisation_is_what_its_runs_ask_for() {
         let tall = random::uniform(3000, 12, 1, 500);
-        // The second allowance has no room for reflections, but for a gram.
-        for (a, allowance) in [(tall.clone(), 64 << 20), (random::uniform(3000, 100, 1, 100), 1 << 20)] {
+        // The second allowance has no room for reflections, which take 1.41 MB, but for a gram.
+        for (a, allowance) in [(tall.clone(), 64 << 20), (random::uniform(3000, 100, 1, 10), 1_400_000)] {
             for a in [a.clone(), a.transpose()] {
                 let cluster = cluster(allowance);
                 let plan = SvdOptions::default().plan(&cluster, &a).expect("fits");
+                assert_eq!(plan.steps.iter().any(|step| &**step == "svd gram"), allowance == 1_400_000);
                 svd(&cluster, &a, &SvdOptions::default()).expect("fits");
                 let runs = cluster.runs();
                 let found = plan.compare_all(&runs);
