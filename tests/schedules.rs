@@ -182,10 +182,7 @@ fn chains(trouble: &Arc<Trouble>) -> Vec<Case> {
             ("transposed, with itself", x.transpose().dot(&x).unwrap()),
             ("a product, on a grid", x.dot(&right).unwrap().rechunk(2_000, 2)),
             ("beside its squares, transposed", beside.transpose()),
-            (
-                "less its row, times its square",
-                x.subtract(&x.select_rows(5..6).unwrap()).unwrap().multiply(&x).unwrap(),
-            ),
+            ("less its row, times its square", x.subtract(x.select_rows(5..6).unwrap()).unwrap().multiply(&x).unwrap()),
             ("one below the other", below.unwrap()),
             ("a product with what lies beside", squares.transpose().dot(&beside).unwrap()),
         ]
