@@ -200,7 +200,7 @@ fn numbers_of(answer: &Answer, cluster: &Cluster) -> Vec<Vec<f64>> {
         Answer::Numbers(numbers) => numbers.clone(),
         Answer::Tsqr(found) => vec![of(&found.r)],
         Answer::Qr(found) => vec![home(&found.q), of(&found.r), vec![found.residual, found.orthogonality]],
-        Answer::Gram(found) => vec![of(found)],
+        Answer::Matrix(found) => vec![of(found)],
         Answer::EighGram(found) => vec![found.values.clone(), of(&found.vectors), found.residuals.clone()],
         Answer::Svd(found) => {
             let u = found.u.as_ref().map(home).unwrap_or_default();
