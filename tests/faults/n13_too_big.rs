@@ -87,14 +87,15 @@ fn an_array_takes_fewer_rows_a_block_or_refuses_where_the_rows_are_given() {
     let (need, allowance, _) = refused(given.plan(&cluster));
     assert!(need > allowance && allowance == ALLOWANCE);
     assert_eq!(refused(given.sum(&cluster, Over::Whole)).1, ALLOWANCE);
-    // One row alone is too much: no choice of rows helps.
+    // One row alone is too much: it is cut, unless rows are to be whole.
     let wide = random::uniform(4, 4 << 20, 1, None);
-    assert!(refused(wide.plan(&cluster)).0 >= 32 * MIB.0);
+    assert!(wide.plan(&cluster).unwrap().projected_bytes <= ALLOWANCE);
+    assert!(refused(wide.whole_rows().plan(&cluster)).0 >= 32 * MIB.0);
     assert_eq!(cluster.snapshot().started, 0, "nothing ran");
     report(
         13,
         format_args!(
-            "160 MB array: {} tasks of {} in 8 MiB; blocks of 62 MiB, and rows of 32 MiB: TooBig",
+            "160 MB array: {} tasks of {} in 8 MiB; blocks of 62 MiB, and whole rows of 32 MiB: TooBig",
             plan.tasks,
             ByteSize(plan.projected_bytes)
         ),
