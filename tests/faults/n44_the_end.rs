@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -129,10 +129,20 @@ fn handlers() -> String {
     "handlers installed 0 but SIGBUS".into()
 }
 
+/// Prepares the same child with signals as a terminal's programs have them: what a build server starts in the background
+/// ignores SIGINT, and so do its children.
+fn hearing_signals(child: &Command) -> Command {
+    let mut command = Command::new("env");
+    command.arg("--default-signal=INT,TERM").arg(child.get_program()).args(child.get_args());
+    command.envs(child.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command
+}
+
 /// Runs one end of a process and returns the bytes and directories that it left in `dir`.
 fn end_of_process(end: &str, dir: &Path) -> u64 {
     let case = format!("{end} {}", dir.to_str().unwrap());
-    let mut process = child(NAME, &case).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut process = hearing_signals(&child(NAME, &case)).spawn().unwrap();
     let mut said = BufReader::new(process.stdout.take().unwrap());
     let mut line = String::new();
     while !line.contains("spilling") {
