@@ -30,7 +30,7 @@ const COLS: u64 = 20;
 struct Trouble {
     /// Of the delays; 0 for none.
     seed: u64,
-    /// One lane dies for so many blocks; 0 for none.
+    /// Lanes die after so many blocks, four times as many, and so on; 0 for none.
     kill_every: u64,
     /// How many blocks have begun, in all passes.
     begun: AtomicU64,
@@ -60,9 +60,9 @@ impl Trouble {
             std::thread::sleep(Duration::from_secs_f64(2e-3 * share.powi(4)));
         }
         if self.kill_every != 0
-            && begun.is_multiple_of(self.kill_every)
+            // Ever more seldom: a task may begin many blocks, and is given up when lanes die under it again and again.
+            && begun >= self.kill_every << (2 * self.n_killed.load(Relaxed)).min(40)
             && let Some(cluster) = &*self.cluster.lock().unwrap()
-            // One after another: a task is given up when lanes die under it again and again.
             && cluster.snapshot().retried as usize == self.n_killed.load(Relaxed)
         {
             cluster.chaos().kill_lanes(1);
@@ -227,7 +227,7 @@ fn bits_of(work: &Work, arrays: &[Array], cluster: &Cluster) -> Vec<Vec<u64>> {
     numbers_of(&answer, cluster).iter().map(|part| part.iter().map(|number| number.to_bits()).collect()).collect()
 }
 
-/// Where work runs: workers (none is Serial), MiB a worker, and one lane dies for so many blocks.
+/// Where work runs: workers (none is Serial), MiB a worker, and after how many blocks the first lane dies.
 const SETTINGS: [(usize, u64, u64); 8] =
     [(0, 64, 0), (0, 8, 0), (1, 8, 0), (2, 64, 0), (3, 1024, 0), (5, 8, 0), (2, 8, 31), (5, 1024, 37)];
 
