@@ -21,7 +21,7 @@ use nalgebra::DMatrix;
 use serde::{Deserialize, Serialize};
 
 use super::binary::Binary;
-use super::expr::{BlockMap, Expr};
+use super::expr::{BlockMap, Expr, to_usize};
 use super::grid::Cuts;
 use super::matmul::Product;
 use super::random::Random;
@@ -276,11 +276,11 @@ fn read(
         }
         Step::Zeros => Array::zeros(shape.0, shape.1, dtype, kind),
         Step::Dense(bytes) => {
-            let block = DenseBlock::new(length(shape.0)?, length(shape.1)?, values_of(dtype, &bytes)?)?;
+            let block = DenseBlock::new(to_usize(shape.0)?, to_usize(shape.1)?, values_of(dtype, &bytes)?)?;
             Ok(Array::from_block(block))
         }
         Step::Csr(indptr, indices, bytes) => {
-            let (rows, cols) = (length(shape.0)?, length(shape.1)?);
+            let (rows, cols) = (to_usize(shape.0)?, to_usize(shape.1)?);
             Ok(Array::from_block(CsrBlock::new(rows, cols, indptr, indices, values_of(dtype, &bytes)?)?))
         }
         Step::Kernel(input, kernel) => at(input)?.apply(kernel),
@@ -302,10 +302,6 @@ fn read(
             at(input)?.map_blocks(BlockMap { bytes_per_row, ..map })
         }
     }
-}
-
-fn length(n: u64) -> Result<usize> {
-    super::expr::to_usize(n)
 }
 
 /// Takes values from their bytes.

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use allotment::array::{Array, DType, random};
-use allotment::io::npy::{self, NpyWriter};
+use allotment::Error;
+use allotment::array::{Array, random};
+use allotment::io::npy;
 use allotment::linalg::{self, BlockWays, Svd, SvdMethod, SvdOptions};
 use serde::Serialize;
 
@@ -109,16 +110,12 @@ fn persisted_by_columns(x: &Array, session: &Session) -> Outcome<Array> {
 
 /// Writes a matrix, some whole rows at a time.
 pub(crate) fn save_array(x: &Array, path: PathBuf, session: &Session) -> Outcome<()> {
-    let fail = |error| session.fail(error);
-    let (rows, cols) = x.shape();
-    let mut writer = NpyWriter::create(path, DType::F64, rows, cols)?;
-    for block in x.clone().whole_rows().blocks(&session.cluster).map_err(fail)? {
-        let block = block.map_err(fail)?;
-        writer.write(&block)?;
-        block.check().map_err(fail)?;
-        session.interrupt.check()?;
-    }
-    Ok(writer.finish()?)
+    npy::save_array(&session.cluster, x, path, None).map_err(|error| match error {
+        // It names the file that could not be written.
+        Error::Io { .. } => error.into(),
+        other => session.fail(other),
+    })?;
+    session.interrupt.check()
 }
 
 impl Report for SvdReport {
