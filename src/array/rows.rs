@@ -9,10 +9,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::expr::to_usize;
-use super::select::out_of_range;
+use super::select::Chosen;
 use super::window::Window;
 use super::{Array, Block, BlockKind, Columns};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// A span may hold so many rows for each that is kept of it,
 const SPREAD: u64 = 4;
@@ -38,24 +38,14 @@ type Piece<'a> = (Range<u64>, &'a [u64]);
 impl RowSelection {
     /// Checks a choice among `n_rows` rows; `None` when it is all rows in their order.
     pub(super) fn new(rows: Columns, n_rows: u64, together: u64) -> Result<Option<(RowSelection, u64)>> {
-        let list: Vec<u64> = match rows {
-            Columns::All => return Ok(None),
-            Columns::Range(range) if range.start > range.end || range.end > n_rows => {
-                return Err(out_of_range("select_rows", range.start.max(range.end), n_rows));
+        Ok(match rows.checked("select_rows", "rows", n_rows)? {
+            Chosen::All => None,
+            Chosen::Run(range) => Some((RowSelection::From(range.start), range.end - range.start)),
+            Chosen::List(list) => {
+                let len = list.len() as u64;
+                Some((RowSelection::List { rows: list.into(), together }, len))
             }
-            Columns::Range(range) => return Ok(Some((RowSelection::From(range.start), range.end - range.start))),
-            Columns::List(list) => list,
-            Columns::Mask(mask) if mask.len() as u64 != n_rows => {
-                let expected = format!("one truth value for each of the {n_rows} rows");
-                return Err(Error::bad_argument("select_rows", "mask length", mask.len(), expected));
-            }
-            Columns::Mask(mask) => (0..).zip(mask).filter(|(_, keep)| *keep).map(|(row, _)| row).collect(),
-        };
-        if let Some(row) = list.iter().find(|row| **row >= n_rows) {
-            return Err(out_of_range("select_rows", *row, n_rows));
-        }
-        let len = list.len() as u64;
-        Ok(Some((RowSelection::List { rows: list.into(), together }, len)))
+        })
     }
 
     /// Returns the pieces that some rows of the result are made of.

@@ -61,6 +61,36 @@ impl From<Range<u64>> for Columns {
     }
 }
 
+/// A checked choice: every number in it exists.
+pub(super) enum Chosen {
+    All,
+    Run(Range<u64>),
+    List(Vec<u64>),
+}
+
+impl Columns {
+    /// Checks a choice among `n` columns, or rows, which `what` says.
+    pub(super) fn checked(self, operation: &'static str, what: &str, n: u64) -> Result<Chosen> {
+        let list: Vec<u64> = match self {
+            Columns::All => return Ok(Chosen::All),
+            Columns::Range(range) if range.start > range.end || range.end > n => {
+                return Err(out_of_range(operation, range.start.max(range.end), n));
+            }
+            Columns::Range(range) => return Ok(Chosen::Run(range)),
+            Columns::List(list) => list,
+            Columns::Mask(mask) if mask.len() as u64 != n => {
+                let expected = format!("one truth value for each of the {n} {what}");
+                return Err(Error::bad_argument(operation, "mask length", mask.len(), expected));
+            }
+            Columns::Mask(mask) => (0..).zip(mask).filter(|(_, keep)| *keep).map(|(place, _)| place).collect(),
+        };
+        match list.iter().find(|place| **place >= n) {
+            Some(place) => Err(out_of_range(operation, *place, n)),
+            None => Ok(Chosen::List(list)),
+        }
+    }
+}
+
 /// A checked choice among `n_cols` columns, ready to be applied to many blocks.
 #[derive(Debug)]
 pub(super) struct Selection {
@@ -79,22 +109,11 @@ pub(super) struct Selection {
 impl Selection {
     /// Checks a choice; `None` when it is all columns in their order.
     pub(super) fn new(columns: Columns, n_cols: u64) -> Result<Option<Selection>> {
-        let list: Vec<u64> = match columns {
-            Columns::All => return Ok(None),
-            Columns::Range(range) if range.start > range.end || range.end > n_cols => {
-                return Err(out_of_range("select_columns", range.start.max(range.end), n_cols));
-            }
-            Columns::Range(range) => range.collect(),
-            Columns::List(list) => list,
-            Columns::Mask(mask) if mask.len() as u64 != n_cols => {
-                let expected = format!("one truth value for each of the {n_cols} columns");
-                return Err(Error::bad_argument("select_columns", "mask length", mask.len(), expected));
-            }
-            Columns::Mask(mask) => (0..).zip(mask).filter(|(_, keep)| *keep).map(|(col, _)| col).collect(),
+        let list: Vec<u64> = match columns.checked("select_columns", "columns", n_cols)? {
+            Chosen::All => return Ok(None),
+            Chosen::Run(range) => range.collect(),
+            Chosen::List(list) => list,
         };
-        if let Some(col) = list.iter().find(|col| **col >= n_cols) {
-            return Err(out_of_range("select_columns", *col, n_cols));
-        }
         super::csr::check_cols(list.len() as u64)?;
         Ok(Some(Selection::of(list.iter().map(|col| *col as usize).collect(), n_cols as usize)))
     }
@@ -193,7 +212,7 @@ impl Selection {
     }
 }
 
-pub(super) fn out_of_range(operation: &'static str, index: u64, len: u64) -> Error {
+fn out_of_range(operation: &'static str, index: u64, len: u64) -> Error {
     Error::OutOfRange { operation, index, len }
 }
 
