@@ -104,7 +104,8 @@ impl Array {
     ///
     /// # Errors
     ///
-    /// [`Error::OutOfRange`] for a row that does not exist, [`Error::BadArgument`] for a mask of another length.
+    /// [`Error::OutOfRange`](crate::Error::OutOfRange) for a row that does not exist,
+    /// [`Error::BadArgument`](crate::Error::BadArgument) for a mask of another length.
     ///
     /// # Examples
     ///
