@@ -8,14 +8,16 @@ use std::collections::HashSet;
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use super::Numbers;
+use crate::array::DType;
 use crate::error::{Error, Result};
 
 /// The values of one column.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Column {
-    /// Numbers of any dtype; a missing one is NaN.
-    Numbers(Vec<f64>),
+    /// Numbers of any dtype.
+    Numbers(Numbers),
     /// Text; a missing one is `None`.
     Strings(Vec<Option<String>>),
     /// Truth values; a missing one is `None`.
@@ -33,6 +35,8 @@ pub struct Categories {
     pub names: Vec<String>,
     /// Whether the order of the names means something.
     pub ordered: bool,
+    /// What the names are where they are numbers or truth values written out: the dtype that a file stores them with.
+    pub numeric: Option<DType>,
 }
 
 impl Column {
@@ -54,7 +58,7 @@ impl Column {
     /// Returns how many values are missing.
     pub fn n_missing(&self) -> usize {
         match self {
-            Column::Numbers(values) => values.iter().filter(|x| x.is_nan()).count(),
+            Column::Numbers(values) => (0..values.len()).filter(|&row| values.is_missing(row)).count(),
             Column::Strings(values) => values.iter().filter(|x| x.is_none()).count(),
             Column::Bools(values) => values.iter().filter(|x| x.is_none()).count(),
             Column::Categories(categories) => categories.codes.iter().filter(|&&code| code < 0).count(),
@@ -64,7 +68,7 @@ impl Column {
     /// Returns the value of a row as text, or `None` where it is missing or there is no such row.
     pub fn text(&self, row: usize) -> Option<String> {
         match self {
-            Column::Numbers(values) => values.get(row).filter(|x| !x.is_nan()).map(f64::to_string),
+            Column::Numbers(values) => values.text(row),
             Column::Strings(values) => values.get(row)?.clone(),
             Column::Bools(values) => (*values.get(row)?).map(|x| x.to_string()),
             Column::Categories(categories) => categories.name(row).map(str::to_string),
@@ -73,6 +77,11 @@ impl Column {
 }
 
 impl Categories {
+    /// Builds categories whose names are text and in no order: codes are places of names, or -1 where one is missing.
+    pub fn new(codes: Vec<i32>, names: Vec<String>) -> Self {
+        Categories { codes, names, ordered: false, numeric: None }
+    }
+
     /// Returns the name of a row, or `None` where it is missing or there is no such row.
     pub fn name(&self, row: usize) -> Option<&str> {
         let code = usize::try_from(*self.codes.get(row)?).ok()?;
@@ -119,7 +128,7 @@ impl Frame {
     /// ```
     /// use allotment::cells::{Column, Frame};
     /// let names = vec!["a".to_string(), "b".to_string()];
-    /// let frame = Frame::in_memory(names, vec![("size".to_string(), Column::Numbers(vec![1.0, 2.0]))])?;
+    /// let frame = Frame::in_memory(names, vec![("size".to_string(), Column::from(vec![1.0, 2.0]))])?;
     /// assert_eq!(frame.column("size")?.text(1), Some("2".to_string()));
     /// # Ok::<(), allotment::Error>(())
     /// ```
@@ -211,9 +220,9 @@ mod tests {
 
     #[test]
     fn a_frame_in_memory_gives_back_what_it_was_given() {
-        let codes = Categories { codes: vec![1, -1, 0], names: vec!["B".into(), "T".into()], ordered: false };
+        let codes = Categories::new(vec![1, -1, 0], vec!["B".into(), "T".into()]);
         let columns = [
-            Column::Numbers(vec![0.5, f64::NAN, 3.0]),
+            Column::from(vec![0.5, f64::NAN, 3.0]),
             Column::Strings(vec![Some("x".into()), None, Some(String::new())]),
             Column::Bools(vec![Some(true), None, Some(false)]),
             Column::Categories(codes),
@@ -234,7 +243,7 @@ mod tests {
 
     #[test]
     fn wrong_lengths_and_names_are_refused() {
-        let column = |n| Column::Numbers(vec![0.0; n]);
+        let column = |n| Column::from(vec![0.0; n]);
         let long = Frame::in_memory(names(1), vec![("c".into(), column(2))]).expect_err("too long");
         assert!(long.to_string().contains("2 values in \"c\""), "{long}");
         assert!(Frame::in_memory(names(1), vec![("c".into(), column(1)), ("c".into(), column(1))]).is_err());

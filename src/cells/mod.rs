@@ -6,7 +6,11 @@
 mod anndata;
 mod frame;
 mod normalize;
+mod numbers;
+mod value;
 
-pub use anndata::AnnData;
+pub use anndata::{AnnData, Raw, Table};
 pub use frame::{Categories, Column, Frame, FrameReader};
 pub use normalize::{log1p, normalize_total};
+pub use numbers::Numbers;
+pub use value::{Tensor, Value};

@@ -17,6 +17,7 @@ pub mod npy;
 mod picture;
 #[cfg(test)]
 mod testing;
+mod tree;
 mod values;
 
 use std::path::Path;

@@ -40,7 +40,7 @@ pub(crate) fn coloring(input: &Input, name: Option<&str>) -> Outcome<Coloring> {
 fn from_column(name: &str, column: Column) -> Coloring {
     let title = name.to_owned();
     match column {
-        Column::Numbers(values) => Coloring::Numbers { title, values },
+        Column::Numbers(numbers) => Coloring::Numbers { title, values: numbers.to_f64() },
         Column::Categories(categories) => {
             let codes = categories.codes.iter().map(|code| usize::try_from(*code).ok()).collect();
             Coloring::Classes { title, classes: categories.names, codes }

@@ -16,12 +16,9 @@ use super::super::input::Input;
 use super::element::{Flag, read_integers, read_values};
 use super::file::{File, Node, type_name};
 use super::strings::{is_string, read_strings};
-use crate::array::{DType, Values};
-use crate::cells::{Categories, Column, Frame, FrameReader};
-use crate::error::{Error, Result};
-
-/// The largest integers that are exact as float64.
-const LARGEST_EXACT: u64 = 1 << 53;
+use crate::array::DType;
+use crate::cells::{Categories, Column, Frame, FrameReader, Numbers};
+use crate::error::Result;
 
 /// A frame that is a group.
 #[derive(Debug)]
@@ -141,7 +138,7 @@ impl GroupFrame {
             "nullable-integer" | "nullable-boolean" | "nullable-string-array" => {
                 let ((values, values_place), (mask, mask_place)) = (part("values")?, part("mask")?);
                 let mask = file.read::<Flag>(&mask, &mask_place, 0..self.len)?;
-                Ok(masked(read_vector(file, &values, &values_place)?, &mask))
+                masked(read_vector(file, &values, &values_place)?, &mask)
             }
             _ => Err(self.input.unsupported(format!("{place}: a column of type {encoding:?}"), "read another column")),
         }
@@ -163,16 +160,22 @@ fn is_ordered(file: &File, node: &Node, place: &str) -> Result<bool> {
     Ok(ordered.is_some_and(|ordered| ordered.raw_data.first().is_some_and(|&byte| byte != 0)))
 }
 
-fn masked(mut column: Column, mask: &[Flag]) -> Column {
-    for (row, _) in mask.iter().enumerate().filter(|(_, flag)| flag.0 != 0) {
-        match &mut column {
-            Column::Numbers(values) => values[row] = f64::NAN,
-            Column::Strings(values) => values[row] = None,
-            Column::Bools(values) => values[row] = None,
-            Column::Categories(categories) => categories.codes[row] = -1,
+/// Marks as missing what the mask says is.
+fn masked(column: Column, mask: &[Flag]) -> Result<Column> {
+    let is_missing = |row: usize| mask.get(row).is_some_and(|flag| flag.0 != 0);
+    Ok(match column {
+        Column::Numbers(numbers) => {
+            let missing = (0..numbers.len()).map(is_missing).collect();
+            Column::Numbers(Numbers::nullable(numbers.values().clone(), missing)?)
         }
-    }
-    column
+        Column::Strings(texts) => {
+            Column::Strings(texts.into_iter().enumerate().map(|(row, x)| x.filter(|_| !is_missing(row))).collect())
+        }
+        Column::Bools(flags) => {
+            Column::Bools(flags.into_iter().enumerate().map(|(row, x)| x.filter(|_| !is_missing(row))).collect())
+        }
+        other => other,
+    })
 }
 
 /// Checks that each code is a name's place or -1.
@@ -191,7 +194,7 @@ pub(super) fn checked_codes(
         if code >= -1 && i64::from(code) < n_names { Ok(code) } else { Err(bad()) }
     };
     let codes = codes.enumerate().map(check).collect::<Result<_>>()?;
-    Ok(Column::Categories(Categories { codes, names, ordered }))
+    Ok(Column::Categories(Categories { ordered, ..Categories::new(codes, names) }))
 }
 
 fn categories(file: &File, place: &str, codes: &Dataset, names: Vec<String>, ordered: bool) -> Result<Column> {
@@ -222,23 +225,5 @@ pub(super) fn read_vector(file: &File, dataset: &Dataset, place: &str) -> Result
         let flags = file.read::<Flag>(dataset, place, range)?;
         return Ok(Column::Bools(flags.into_iter().map(|flag| Some(flag.0 != 0)).collect()));
     }
-    match read_values(file, dataset, place, dtype, range)? {
-        Values::F32(values) => Ok(Column::Numbers(values.iter().map(|&x| f64::from(x)).collect())),
-        Values::F64(values) => Ok(Column::Numbers(values.to_vec())),
-        Values::U64(values) => exact(file.input(), place, values.iter().map(|&x| (x as f64, x))),
-        Values::I64(values) => exact(file.input(), place, values.iter().map(|&x| (x as f64, x.unsigned_abs()))),
-        _ => {
-            let values = read_integers(file, dataset, place, 0..dataset.shape()[0])?;
-            Ok(Column::Numbers(values.into_iter().map(|x| x as f64).collect()))
-        }
-    }
-}
-
-/// Refuses integers that float64 would round.
-fn exact(input: &Input, place: &str, values: impl Iterator<Item = (f64, u64)>) -> Result<Column> {
-    let checked = values.map(|(value, magnitude)| match magnitude {
-        0..=LARGEST_EXACT => Ok(value),
-        _ => Err(input.unsupported(format!("{place}: integers beyond 2^53"), "store them as strings")),
-    });
-    checked.collect::<Result<_, Error>>().map(Column::Numbers)
+    Ok(Column::Numbers(read_values(file, dataset, place, dtype, range)?.into()))
 }

@@ -61,7 +61,7 @@ impl FrameReader for TableFrame {
         match (names, column) {
             (Some(Node::Dataset(names)), Column::Numbers(codes)) => {
                 let names = texts(&file, &names, &place)?;
-                let codes = codes.into_iter().map(|code| code as i64);
+                let codes = codes.to_f64().into_iter().map(|code| code as i64);
                 checked_codes(&self.input, &format!("{}/{name}", self.place), codes, names, false)
             }
             (_, column) => Ok(column),
@@ -83,7 +83,7 @@ impl TableFrame {
         } else {
             match dtype_of(&field.datatype) {
                 Some(DType::Bool) => Column::Bools(Vec::new()),
-                Some(_) => Column::Numbers(Vec::new()),
+                Some(_) => Column::from(Vec::<f64>::new()),
                 None => {
                     let what = format!("{place}: a field of type {}", type_name(&field.datatype));
                     return Err(self.input.unsupported(what, "read another column"));
@@ -91,6 +91,7 @@ impl TableFrame {
             }
         };
         let mut left = most_text(file);
+        let mut numbers: Vec<f64> = Vec::new();
         for start in (0..len).step_by(STEP as usize) {
             for row in file.read::<Stored>(&table, &place, start..len.min(start + STEP))? {
                 let bytes = row.0.get(field.byte_offset as usize..).unwrap_or_default();
@@ -99,14 +100,14 @@ impl TableFrame {
                         values.push(Some(self.string(file, &table, field, &place, bytes, &mut left)?));
                     }
                     Column::Bools(values) => values.push(bytes.first().map(|&byte| byte != 0)),
-                    Column::Numbers(values) => {
-                        values.push(guarded(&self.input, &place, || number(bytes, &field.datatype))?);
+                    Column::Numbers(_) => {
+                        numbers.push(guarded(&self.input, &place, || number(bytes, &field.datatype))?);
                     }
                     Column::Categories(_) => unreachable!("a field is read as strings, truth values or numbers"),
                 }
             }
         }
-        Ok(column)
+        Ok(if let Column::Numbers(_) = column { Column::from(numbers) } else { column })
     }
 
     fn string(
