@@ -66,7 +66,7 @@ impl Input {
     }
 
     /// Returns another handle to the opened descriptor.
-    #[cfg(feature = "h5ad")]
+    #[cfg(any(feature = "h5ad", feature = "mtx"))]
     pub(crate) fn file(&self) -> Arc<File> {
         Arc::clone(&self.file)
     }

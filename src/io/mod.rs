@@ -9,9 +9,14 @@
 //! what is written appears under its name only when it is whole. Whatever is wrong with a file is one line that names
 //! the file and the place.
 
+mod csr_parts;
 #[cfg(feature = "h5ad")]
 pub mod h5ad;
 mod input;
+#[cfg(feature = "mtx")]
+pub mod mex;
+#[cfg(feature = "mtx")]
+pub mod mtx;
 mod new_file;
 pub mod npy;
 mod picture;

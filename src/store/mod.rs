@@ -51,6 +51,8 @@ use rustix::io::Errno;
 
 pub use chunk::{Chunk, ChunkBytes};
 pub use filesystem::FileSystem;
+#[cfg(feature = "mtx")]
+pub(crate) use spool::scratch_file;
 pub use spool::{Spool, SpoolOptions, Verify};
 pub use writer::ChunkWriter;
 

@@ -159,6 +159,20 @@ impl Spool {
     }
 }
 
+/// Creates a file without a name on the disk where chunks would go: the kernel frees it when it is closed, whatever
+/// kills the process.
+///
+/// # Errors
+///
+/// `SpoolDir` when the place belongs to somebody else or cannot hold files.
+#[cfg(feature = "mtx")]
+pub(crate) fn scratch_file() -> Result<std::fs::File> {
+    let directory = Directory::create(&directory::parent_path(None))?;
+    let file = directory.create_file();
+    directory.remove();
+    file
+}
+
 impl SpoolShared {
     /// Returns a time that grows with every reading of a chunk.
     pub(super) fn tick(&self) -> u64 {

@@ -10,8 +10,9 @@ use std::sync::OnceLock;
 
 use hdf5_reader::H5Type;
 
+use super::super::csr_parts::CsrParts;
 use super::super::values::read_as;
-use super::compressed::{Compressed, CsrParts};
+use super::compressed::{Compressed, into_block};
 use super::element::Flag;
 use crate::array::{Block, BlockKind, Buffer, DType, Source, SourceAddress, Values};
 use crate::error::{Error, Result};
@@ -154,7 +155,7 @@ impl Source for CscSource {
             })
         };
         let parts = CsrParts { indptr, indices, values };
-        parts.into_block(&self.matrix, rows.start, rows.end - rows.start, self.matrix.major).map(Block::Csr)
+        into_block(parts, &self.matrix, rows.start, rows.end - rows.start, self.matrix.major).map(Block::Csr)
     }
 
     fn address(&self) -> Option<SourceAddress> {

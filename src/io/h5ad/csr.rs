@@ -7,7 +7,8 @@
 
 use std::ops::Range;
 
-use super::compressed::{Compressed, CsrParts};
+use super::super::csr_parts::CsrParts;
+use super::compressed::{Compressed, into_block};
 use super::element::read_values;
 use crate::array::{Block, BlockKind, DType, Source, SourceAddress};
 use crate::error::{Error, Result};
@@ -76,7 +77,7 @@ impl Source for CsrSource {
         self.0.file.input().check_unchanged()?;
         let indptr = self.bounds(&rows).iter().map(|&offset| offset - window.start).collect();
         let parts = CsrParts { indptr, indices, values };
-        parts.into_block(&self.0, rows.start, rows.end - rows.start, self.0.minor).map(Block::Csr)
+        into_block(parts, &self.0, rows.start, rows.end - rows.start, self.0.minor).map(Block::Csr)
     }
 
     fn address(&self) -> Option<SourceAddress> {
