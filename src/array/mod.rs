@@ -18,6 +18,7 @@
 
 mod binary;
 mod block;
+mod centre;
 mod compare;
 mod compute;
 mod create;
