@@ -18,6 +18,7 @@
 
 mod binary;
 mod block;
+mod block_iter;
 mod centre;
 mod compare;
 mod compute;
@@ -55,8 +56,8 @@ mod window;
 
 pub use binary::Binary;
 pub use block::{Block, BlockKind, DenseBlock, StoredBlock};
+pub use block_iter::BlockIter;
 pub use compare::Comparison;
-pub use compute::BlockIter;
 pub use csr::CsrBlock;
 pub use dtype::{DType, Element};
 pub use elementwise::Operand;
