@@ -59,6 +59,9 @@ pub struct Qr {
 /// workers. The data are read twice, and Q is written twice: once as the blocks' own factors, which are given back.
 /// [`tsqr`](super::tsqr()) gives R alone, in one pass.
 ///
+/// Of a wide matrix Q is square and R as wide as the matrix, and what must fit is a square of the columns all the same:
+/// where it does not, the QR of the transpose, `Aᵀ = Q R`, gives `A = Rᵀ Qᵀ` with a long Qᵀ, left as chunks.
+///
 /// # Errors
 /// [`Error::NonFinite`] with the place of a NaN or an infinity; [`Error::TooBig`] when a columns × columns matrix does
 /// not fit the allowance; [`Error::SpoolFull`] when Q does not fit the disk; and whatever reading the blocks gives.
@@ -77,7 +80,8 @@ pub struct Qr {
 pub fn qr(cluster: &Cluster, a: &Array, options: &QrOptions) -> Result<Qr> {
     let n = columns(a, "qr")?;
     let working = working(n);
-    check_fits(cluster, working.fixed, || format!("qr of {n} columns (select fewer columns)"))?;
+    let remedy = if a.rows() < n as u64 { "factor the transpose, which is tall" } else { "select fewer columns" };
+    check_fits(cluster, working.fixed, || format!("qr of {n} columns ({remedy})"))?;
     let a = with_fixed_blocks(cluster, &whole_rows(a), working)?;
     let factored = a.reduce_blocks(
         cluster,

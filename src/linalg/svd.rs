@@ -3,6 +3,11 @@
 //! A wide matrix is factored as its transpose, which is tall and has the same singular values, with u and v exchanged; one
 //! that is cut into block columns, in blocks of whole rows. What is as long as the longer side is never held.
 //!
+//! Of a wide matrix, say 50 × 10⁶, a task holds some columns, and what must fit is a square of its rows. Each of the two passes reads as
+//! many bytes as the matrix has where columns can be read by themselves: from chunks, memory, and what is made. A file gives whole rows
+//! only, and is read once for each run of columns; `plan` of the transpose says how many bytes that is. There
+//! [`Array::persist`] first reads it once, by rows, and leaves chunks from which columns can be read.
+//!
 //! Two passes over the blocks. The first gives R ([`tsqr`](super::tsqr())), whose singular values and right singular vectors
 //! are those of the matrix; or, where the reflections of that do not fit the allowance but a gram does, the gram, whose
 //! eigenvalues are their squares. The second multiplies every block by V Σ⁻¹, which is that block's rows of U, and sums what

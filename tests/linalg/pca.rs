@@ -140,12 +140,14 @@ fn transform_loses_no_digits_to_a_mean_a_billion_times_the_deviation() {
     // Steps of 2^-10 around 2^30 are exact in f64.
     let steps = noise(200, 3, 16).map(|x| (x * 64.0).round() / 1024.0);
     let far = Array::from_nalgebra(&steps.add_scalar(2f64.powi(30))).with_block_rows(64);
-    let found = pca(&cluster, &far, &options(3)).unwrap();
-    let (scores, again) = (scores_of(&cluster, &found), to_matrix(&cluster, &found.transform(&far).unwrap()));
-    // The mean, of which there is one f64, is off by up to 2^-24; the deviations are about 2^-6.
-    assert!((&scores - &again).amax() < 2f64.powi(-22), "{}", (&scores - &again).amax());
-    let span = |m: &DMatrix<f64>| m.row(0) - m.row(1);
-    assert!((span(&scores) - span(&again)).amax() < 1e-15, "differences of scores do not know the mean");
+    for far in [far.clone(), far.to_csr().unwrap()] {
+        let found = pca(&cluster, &far, &options(3)).unwrap();
+        let (scores, again) = (scores_of(&cluster, &found), to_matrix(&cluster, &found.transform(&far).unwrap()));
+        // The mean, of which there is one f64, is off by up to 2^-24; the deviations are about 2^-6.
+        assert!((&scores - &again).amax() < 2f64.powi(-22), "{}", (&scores - &again).amax());
+        let span = |m: &DMatrix<f64>| m.row(0) - m.row(1);
+        assert!((span(&scores) - span(&again)).amax() < 1e-15, "differences of scores do not know the mean");
+    }
 }
 
 #[test]
