@@ -46,6 +46,19 @@ pub struct Comparison<'a> {
 
 impl Plan {
     /// Puts the plan beside the report of its run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use allotment::{Cluster, array::{Over, random}};
+    /// let cluster = Cluster::builder().allowance("64MiB".parse()?).workers(2).build()?;
+    /// let x = random::uniform(1000, 10, 1, 100);
+    /// let plan = x.plan(&cluster)?;
+    /// x.compute(&cluster)?;
+    /// let run = cluster.runs().pop().expect("one has ended");
+    /// assert!(plan.compare(&run).is_as_planned(), "{}", plan.compare(&run));
+    /// # Ok::<(), allotment::Error>(())
+    /// ```
     pub fn compare(&self, run: &RunReport) -> Comparison<'_> {
         self.compare_all(std::slice::from_ref(run))
     }

@@ -145,6 +145,20 @@ impl Array {
     /// # Errors
     ///
     /// [`Error::TooBig`] when no block, or none of the grid that was given, fits a worker's allowance.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use allotment::{Cluster, Error, array::random};
+    /// let cluster = Cluster::builder().allowance("64MiB".parse()?).workers(2).build()?;
+    /// let x = random::uniform(1_000_000, 100, 1, None);
+    /// let plan = x.plan(&cluster)?;
+    /// assert!(plan.passes == 1 && plan.projected_bytes <= cluster.allowance());
+    /// // Blocks of 800 MB cannot fit: refused before any work, with blocks that would.
+    /// let refused = x.with_block_rows(1_000_000).plan(&cluster).expect_err("800 MB");
+    /// assert!(matches!(refused, Error::TooBig { .. }) && refused.to_string().contains("with_block_rows"));
+    /// # Ok::<(), allotment::Error>(())
+    /// ```
     pub fn plan(&self, cluster: &Cluster) -> Result<Plan> {
         self.plan_for(cluster, "plan", Working::default())
     }

@@ -196,6 +196,18 @@ impl Pca {
     ///
     /// # Errors
     /// [`Error::ShapeMismatch`] when `x` has not as many columns as the components.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use allotment::{Cluster, array::random, linalg::{PcaOptions, pca}};
+    /// let cluster = Cluster::builder().allowance("64MiB".parse()?).workers(2).build()?;
+    /// let fit = random::normal(1000, 6, 7, 200);
+    /// let found = pca(&cluster, &fit, &PcaOptions { components: 3.into(), ..PcaOptions::default() })?;
+    /// let others = found.transform(&random::normal(50, 6, 8, None))?;   // an expression: nothing is computed yet
+    /// assert_eq!(others.compute(&cluster)?.shape(), (50, 3));
+    /// # Ok::<(), allotment::Error>(())
+    /// ```
     pub fn transform(&self, x: &Array) -> Result<Array> {
         transform(x, &self.components, &self.mean)
     }
@@ -204,6 +216,19 @@ impl Pca {
     ///
     /// # Errors
     /// [`Error::ShapeMismatch`] when `scores` has not one column for each component.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use allotment::{Cluster, array::random, linalg::{PcaOptions, pca}};
+    /// let cluster = Cluster::builder().allowance("64MiB".parse()?).workers(2).build()?;
+    /// let x = random::normal(1000, 4, 7, 200);
+    /// let found = pca(&cluster, &x, &PcaOptions { components: 4.into(), ..PcaOptions::default() })?;
+    /// // All components hold all of it, to rounding.
+    /// let back = found.inverse_transform(&found.scores)?.subtract(&x)?.compute(&cluster)?;
+    /// assert!(back.to_vec::<f64>().iter().all(|off| off.abs() < 1e-13));
+    /// # Ok::<(), allotment::Error>(())
+    /// ```
     pub fn inverse_transform(&self, scores: &Array) -> Result<Array> {
         inverse_transform(scores, &self.components, &self.mean)
     }
