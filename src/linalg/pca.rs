@@ -34,8 +34,9 @@ use solve::{Found, solve};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub enum PcaSolver {
-    /// The covariance while it fits the allowance and is moderate: up to 5000 columns, or where a fifth of all components
-    /// or a share of the variance is asked for; else Lanczos. [`Pca::solver`] tells which it was.
+    /// The covariance while it is moderate: up to 5000 columns, or where a component for every fifth column or a share of the
+    /// variance is asked for; else Lanczos. The allowance has no say: what does not fit is refused, naming a solver that
+    /// would. [`Pca::solver`] tells which it was.
     #[default]
     Auto,
     /// Eigenvectors of the covariance: exact, two passes, columns × columns numbers in memory. A variance is known to a
@@ -172,7 +173,7 @@ pub struct Pca {
 /// ```
 pub fn pca(cluster: &Cluster, x: &Array, options: &PcaOptions) -> Result<Pca> {
     let (x, p) = (&whole_rows(x), check_request(x, options)?);
-    let solver = choose(cluster, x, p, options);
+    let solver = choose(x, p, options);
     let passes = solve::parts(solver) + 1;
     let Found { mean, components, values, total } = solve(cluster, x, p, solver, options)?;
     let scored = scores(cluster, x, &components, &mean, part_of(&options.progress, passes - 1, passes))?;
@@ -259,18 +260,17 @@ pub fn pca_bytes(n_cols: usize, k: usize) -> u64 {
 /// Up to so many columns their covariance is decomposed within a dozen seconds.
 const MODERATE_COLUMNS: usize = 5000;
 
-/// Settles on a solver.
-fn choose(cluster: &Cluster, x: &Array, p: usize, options: &PcaOptions) -> PcaSolver {
+/// Settles on a solver, by the shape and by what is asked for: the allowance would change the bits.
+pub(super) fn choose(x: &Array, p: usize, options: &PcaOptions) -> PcaSolver {
     if options.solver != PcaSolver::Auto {
         return options.solver;
     }
     let most = options.components.at_most(x.rows(), p);
-    let many = 5 * most as u64 >= x.rows().min(p as u64);
-    let fits = solve::covariance_bytes(p, most) <= cluster.allowance();
     match options.components {
         // The other solvers do not know all variances.
         Components::Variance(_) => PcaSolver::CovarianceEigh,
-        Components::Count(_) if fits && (many || p <= MODERATE_COLUMNS) => PcaSolver::CovarianceEigh,
+        // The vectors that Lanczos holds for so many would take as much as the covariance.
+        Components::Count(_) if p <= MODERATE_COLUMNS || 5 * most >= p => PcaSolver::CovarianceEigh,
         Components::Count(_) => PcaSolver::Lanczos,
     }
 }
