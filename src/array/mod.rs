@@ -38,6 +38,7 @@ mod ops;
 #[cfg(test)]
 mod oracle;
 mod pairs;
+mod passes;
 mod picture;
 mod plan;
 pub mod random;

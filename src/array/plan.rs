@@ -92,6 +92,8 @@ pub struct Plan {
     pub block_cols: u64,
     /// How often the input is read.
     pub passes: usize,
+    /// Whether passes, tasks and bytes read are bounds, because an iteration may end sooner.
+    pub is_bound: bool,
     /// Bytes read in all passes, as blocks in memory (a compressed file has fewer).
     pub bytes_read: u64,
     /// The most anonymous bytes that one task holds.
@@ -107,37 +109,8 @@ impl fmt::Display for Plan {
         writeln!(f, "{rows} x {cols}: {}", self.steps.join(" > "))?;
         let (tasks, rows, cols) = (self.tasks, self.block_rows, self.block_cols);
         writeln!(f, "{tasks} tasks of up to {rows} rows and {cols} columns, one per block")?;
-        writeln!(f, "{} pass(es), {} read", self.passes, ByteSize(self.bytes_read))?;
+        writeln!(f, "{}, {} read", self.passes_in_words(), ByteSize(self.bytes_read))?;
         write!(f, "{} per task of {} per worker", ByteSize(self.projected_bytes), ByteSize(self.allowance))
-    }
-}
-
-impl Plan {
-    /// Returns the plan of a pass over the same array after this one: passes, tasks and bytes read add up, and of what a task
-    /// holds the most counts.
-    pub(crate) fn then(mut self, name: &str, next: &Plan) -> Plan {
-        self.add_pass(name);
-        self.passes += next.passes;
-        self.tasks += next.tasks;
-        self.bytes_read = self.bytes_read.saturating_add(next.bytes_read);
-        self.block_rows = self.block_rows.max(next.block_rows);
-        self.block_cols = self.block_cols.max(next.block_cols);
-        self.projected_bytes = self.projected_bytes.max(next.projected_bytes);
-        self
-    }
-
-    /// Adds a task of its own, on what a pass gave.
-    pub(crate) fn add_task(&mut self, name: &str, bytes: u64) {
-        self.steps.push(name.into());
-        self.tasks += 1;
-        self.projected_bytes = self.projected_bytes.max(bytes);
-    }
-
-    /// Names a pass that something makes over the array.
-    pub(crate) fn add_pass(&mut self, name: &str) {
-        let name: Arc<str> = name.into();
-        self.graph.add_pass(&name);
-        self.steps.push(name);
     }
 }
 
@@ -173,6 +146,7 @@ impl Array {
             block_rows: grid.rows.longest(),
             block_cols: grid.cols.longest(),
             passes: 1,
+            is_bound: false,
             bytes_read: need.read,
             projected_bytes: need.peak,
             allowance,
@@ -200,7 +174,10 @@ impl Array {
         let narrower = |rows: u64| fitting(cols, need, allowance, |cols| needs(rows, cols));
         let least = ByteSize(need).rounded_up();
         // What lies by columns is cut along them: shorter blocks would read all of it again and again.
-        if self.row_cuts.is_none() && self.lies_by_columns() && let Some(cols) = narrower(rows)? {
+        if self.row_cuts.is_none()
+            && self.lies_by_columns()
+            && let Some(cols) = narrower(rows)?
+        {
             let blocks = format!("rechunk({}, {cols})", rows.max(1));
             return Ok(refuse(format!("use smaller blocks, such as {blocks}, or an allowance of at least {least}")));
         }

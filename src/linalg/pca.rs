@@ -24,7 +24,7 @@ use nalgebra::DMatrix;
 use super::gram::eigen_residuals;
 use super::tsqr::columns;
 use super::{part_of, whole_rows};
-use crate::array::Array;
+use crate::array::{Array, Plan};
 use crate::error::{Error, Result};
 use crate::runtime::{Cluster, Progress};
 use scores::scores;
@@ -121,6 +121,44 @@ impl Default for PcaOptions {
     }
 }
 
+impl PcaOptions {
+    /// Returns what [`pca`] of a matrix will take, without computing anything: the solver's passes and that of the scores. Of an
+    /// iterative solver, or where a share of the variance is asked for, it is a bound.
+    ///
+    /// # Errors
+    /// Those of [`pca`] that come before any work: [`Error::TooBig`] names a solver that would fit, if one does.
+    ///
+    /// # Examples
+    /// ```
+    /// use allotment::{Cluster, array::random, linalg::{PcaOptions, PcaSolver}};
+    /// let cluster = Cluster::builder().allowance("64MiB".parse()?).workers(2).build()?;
+    /// let x = random::normal(100_000, 20, 1, 10_000);
+    /// let options = PcaOptions { components: 5.into(), ..Default::default() };
+    /// let plan = options.plan(&cluster, &x)?;
+    /// assert_eq!((plan.passes, plan.tasks), (2, 21), "ten blocks, twice, and the eigenvectors");
+    /// assert!(PcaOptions { solver: PcaSolver::Lanczos, ..options }.plan(&cluster, &x)?.is_bound);
+    /// # Ok::<(), allotment::Error>(())
+    /// ```
+    pub fn plan(&self, cluster: &Cluster, x: &Array) -> Result<Plan> {
+        let (x, p) = (&whole_rows(x), check_request(x, self)?);
+        let plan = solve::plan(cluster, x, p, choose(x, p, self), self)?;
+        let most = self.components.at_most(x.rows(), p);
+        let scores = x.plan_runs(cluster, &scores::runs(x.kind(), most, p))?;
+        Ok(match self.components {
+            Components::Count(_) => plan.then("pca scores", &scores),
+            Components::Variance(_) => plan.then_up_to(1, "pca scores", &scores),
+        })
+    }
+
+    /// Returns the solver that [`pca`] of a matrix takes: that which was asked for, or the one that the shape gives.
+    ///
+    /// # Errors
+    /// [`Error::BadArgument`] for what [`pca`] refuses.
+    pub fn settled_solver(&self, x: &Array) -> Result<PcaSolver> {
+        Ok(choose(x, check_request(x, self)?, self))
+    }
+}
+
 /// Principal components, and the figures that show them to be right.
 #[derive(Clone, Debug)]
 pub struct Pca {
@@ -173,6 +211,7 @@ pub struct Pca {
 /// ```
 pub fn pca(cluster: &Cluster, x: &Array, options: &PcaOptions) -> Result<Pca> {
     let (x, p) = (&whole_rows(x), check_request(x, options)?);
+    options.plan(cluster, x)?;
     let solver = choose(x, p, options);
     let passes = solve::parts(solver) + 1;
     let Found { mean, components, values, total } = solve(cluster, x, p, solver, options)?;
@@ -261,7 +300,7 @@ pub fn pca_bytes(n_cols: usize, k: usize) -> u64 {
 const MODERATE_COLUMNS: usize = 5000;
 
 /// Settles on a solver, by the shape and by what is asked for: the allowance would change the bits.
-pub(super) fn choose(x: &Array, p: usize, options: &PcaOptions) -> PcaSolver {
+fn choose(x: &Array, p: usize, options: &PcaOptions) -> PcaSolver {
     if options.solver != PcaSolver::Auto {
         return options.solver;
     }

@@ -114,11 +114,13 @@ pub struct Svd {
 /// # Ok::<(), allotment::Error>(())
 /// ```
 pub fn svd(cluster: &Cluster, a: &Array, options: &SvdOptions) -> Result<Svd> {
+    options.plan(cluster, a)?;
     let shape = a.shape();
     let wide = shape.0 < shape.1;
     let tall = whole_rows(&if wide { a.transpose() } else { a.clone() });
     let Right { s, mut vt, rank, method } =
-        right(cluster, &tall, wide, options.solver, part_of(&options.progress, 0, 2)).map_err(|error| exchanged(error, wide))?;
+        right(cluster, &tall, wide, options.solver, part_of(&options.progress, 0, 2))
+            .map_err(|error| exchanged(error, wide))?;
     signs::fix_rows(&mut vt);
     let mut scaled = Arc::new(scaled_components(&vt, &s, rank));
     let sums = pass_over_u(cluster, &tall, scaled.clone(), part_of(&options.progress, 1, 2))?;
@@ -160,15 +162,9 @@ struct Right {
 }
 
 /// Finds them by the first pass.
-fn right(
-    cluster: &Cluster,
-    tall: &Array,
-    wide: bool,
-    solver: SvdSolver,
-    progress: Option<Progress>,
-) -> Result<Right> {
+fn right(cluster: &Cluster, tall: &Array, wide: bool, solver: SvdSolver, progress: Option<Progress>) -> Result<Right> {
     let (n, shape) = (columns(tall, "svd")?, tall.shape());
-    let need = solver.check_fits(cluster, n)?;
+    let (_, need) = solver.needs(n);
     if solver == SvdSolver::Gram {
         let gram = gram::upper(cluster, tall, "svd gram", progress)?;
         // `eigh` reads the lower triangle.
@@ -201,14 +197,13 @@ impl SvdSolver {
         need.max(working.fixed).max(check_working(n).fixed)
     }
 
-    /// Refuses what no worker could hold, naming what would fit; returns what the factorisation of the first pass' result takes.
-    pub(super) fn check_fits(self, cluster: &Cluster, n: usize) -> Result<u64> {
+    /// Refuses what no worker could hold, naming what would fit.
+    pub(super) fn check_fits(self, cluster: &Cluster, n: usize) -> Result<()> {
         let (need, task) = (self.most(n), format!("svd of {n} columns by the {}", self.name()));
         let by_gram = self == SvdSolver::Tsqr && SvdSolver::Gram.most(n) <= cluster.allowance();
         let fewer = "use svd_compressed or lanczos for the first triplets, select fewer columns";
         let instead = if by_gram { "use SvdSolver::Gram (--solver gram)" } else { fewer };
-        check_fits_or(cluster, need, &task, instead)?;
-        Ok(self.needs(n).1)
+        check_fits_or(cluster, need, &task, instead)
     }
 
     fn name(self) -> &'static str {

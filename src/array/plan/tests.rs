@@ -10,7 +10,8 @@ fn cluster(allowance: u64, workers: usize) -> Cluster {
 #[test]
 fn neither_the_allowance_nor_the_workers_have_a_say_in_the_grid() {
     let array = random::uniform(1_000_000, 100, 1, None);
-    for working in [Working::default(), Working::from(1 << 20), Working { fixed: 5 << 20, per_row: 80, kept: 1 << 20 }] {
+    for working in [Working::default(), Working::from(1 << 20), Working { fixed: 5 << 20, per_row: 80, kept: 1 << 20 }]
+    {
         let plan = |allowance: u64, workers| array.plan_for(&cluster(allowance, workers), "test", working);
         let roomy = plan(1 << 30, 2).expect("plenty");
         let enough = roomy.projected_bytes;

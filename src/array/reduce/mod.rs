@@ -29,7 +29,7 @@ mod selection;
 mod tests;
 
 use super::moments::Moments;
-use super::{Array, DType};
+use super::{Array, DType, Plan};
 use crate::error::{Error, Result};
 use crate::runtime::{Cluster, Progress};
 use extremes::{End, Extremes};
@@ -221,6 +221,11 @@ impl Array {
             });
         }
         Ok(answers)
+    }
+
+    /// Returns what the pass takes that all but the quantiles share.
+    pub(crate) fn plan_reduce(&self, cluster: &Cluster, reductions: &[(Statistic, Over)]) -> Result<Plan> {
+        self.plan_for(cluster, "reduce", Request::of(reductions, self.cols()).working())
     }
 
     /// Runs the pass that all but the quantiles share.
