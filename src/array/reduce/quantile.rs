@@ -6,11 +6,13 @@
 
 use super::Over;
 use super::key::{Key, last_key, values_of_keys, zero_key};
+use super::rows::check_kept;
 use super::selection::order_statistics;
+use crate::array::expr::to_usize;
 use crate::array::values::with_values;
 use crate::array::{Array, Block, BlockInfo, DType, Working};
 use crate::error::Result;
-use crate::runtime::{Cluster, Progress};
+use crate::runtime::{Cluster, Progress, keep};
 
 /// Where some quantiles lie among `n` values.
 #[derive(Clone, Debug)]
@@ -86,13 +88,20 @@ pub(super) fn quantiles(
 fn of_rows(array: &Array, cluster: &Cluster, places: Places, progress: Option<Progress>) -> Result<Vec<Vec<f64>>> {
     let (ranks, answers) = (places.ranks.len() as u64, places.between.len() as u64);
     // A row's keys; of each row the keys of its ranks, their values and the answers.
-    let working = Working { fixed: array.cols().saturating_mul(8), per_row: 16 * ranks + 8 * answers, kept: 0 };
-    let mut joined = vec![Vec::new(); places.between.len()];
+    // The answers, and room for them among those of all rows, stay reserved until all have come.
+    let kept = 16 * answers;
+    let per_row = 16 * ranks + 8 * answers + kept;
+    let working = Working { fixed: array.cols().saturating_mul(8), per_row, kept: 0 };
+    let (array, rows) = (array.clone().whole_rows(), to_usize(array.rows())?);
+    check_kept(cluster, "quantile", &array.plan_for(cluster, "quantile", working)?, kept)?;
+    let n_answers = places.between.len();
     let map = move |block: Block, _: BlockInfo, _: &_| {
         let keys = with_values!(block.values(), values => keys_of_rows(&block, values, &places.ranks));
-        Ok(places.answers(&keys, block.dtype()))
+        Ok((places.answers(&keys, block.dtype()), keep(kept * block.rows() as u64)))
     };
-    for block in array.clone().whole_rows().map_block_results(cluster, "quantile", working, map, progress)? {
+    let blocks = array.map_block_results(cluster, "quantile", working, map, progress)?;
+    let mut joined: Vec<Vec<f64>> = (0..n_answers).map(|_| Vec::with_capacity(rows)).collect();
+    for (block, _kept) in blocks {
         joined.iter_mut().zip(block).for_each(|(joined, answers)| joined.extend(answers));
     }
     Ok(joined)
