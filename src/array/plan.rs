@@ -189,7 +189,9 @@ impl Array {
             return Ok(refuse(format!("use smaller blocks, such as {blocks}, or an allowance of at least {least}")));
         }
         let row = needs(1, cols)?;
-        let least = ByteSize(row.min(need)).rounded_up();
+        // A grid that was given may be given anew; one that was chosen is chosen again.
+        let enough = if self.row_cuts.is_some() { row.min(need) } else { need };
+        let least = ByteSize(enough).rounded_up();
         Ok(refuse(match fitting(cols, row, allowance, |cols| needs(1, cols))? {
             Some(cols) => format!("cut the rows, such as rechunk(1, {cols}), or use an allowance of at least {least}"),
             None => format!("no block fits: use an allowance of at least {least}"),

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   what is asked ──▶ one pass for all of it: sums, means, variances, extremes, counts     partial.rs, extremes.rs
-//!                 ├─▶ one pass for the quantiles of rows                                    quantile.rs
-//!                 └─▶ a few passes for those of columns, and for those of the whole         selection.rs, histogram.rs
+//!                 ├─▶ one pass for the quantiles of rows, and of columns of what is wide    quantile.rs
+//!                 └─▶ a few passes for those of other columns, and for those of the whole   selection.rs, histogram.rs
 //! ```
 //!
 //! Each block gives its share, shares join in block order, and the end is taken once: the same bits on any number of
@@ -174,7 +174,8 @@ impl Array {
     /// Computes several statistics at once; the answers stand in the order of the questions.
     ///
     /// All that is no quantile shares one pass over the array. Quantiles (and medians) of rows add one pass for all of
-    /// them together. Those of columns add a few, again for all of them together, and so do those of the whole: one
+    /// them together, and so do those of columns where a dense array has 256 columns or more and whole columns of it can be read
+    /// by themselves. Other columns add a few, again for all of them together, and so do those of the whole: one
     /// where groups have up to 1,500 values or the dtype 8 bits, two for 16 bits, mostly three or four for a million rows of
     /// a wider dtype, and never more than eight. Where there are so many columns that 1,024 numbers for each would outweigh
     /// two blocks, counts are coarser and passes more: mostly four to six for 10,000 columns. Each pass tells `progress`
