@@ -62,7 +62,10 @@ fn no_allowance_changes_a_bit(name: &str, bits: impl Fn(&Cluster) -> Result<Vec<
     assert!(n_refused > 0, "{name}: nothing is too little");
 }
 
-fn no_allowance_changes_a_bit_of(works: fn(&Array) -> Vec<(Work, Vec<Array>)>) {
+/// Work and its arrays.
+type Case = (Work, Vec<Array>);
+
+fn no_allowance_changes_a_bit_of(works: fn(&Array) -> Vec<Case>) {
     for (kind, x) in data() {
         for (work, arrays) in works(&x) {
             let name = format!("{kind}, {} of {:?}", work.name(), arrays[0].shape());
