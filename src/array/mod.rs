@@ -40,6 +40,7 @@ mod ops;
 #[cfg(test)]
 mod oracle;
 mod pairs;
+mod passes;
 mod picture;
 mod plan;
 pub mod random;
@@ -157,7 +158,7 @@ impl Array {
         self.col_cuts.as_ref()
     }
 
-    /// Cuts the same values into blocks of so many whole rows (at least 1), instead of as many as fit.
+    /// Cuts the same values into blocks of so many whole rows (at least 1), instead of as many as the plan takes.
     pub fn with_block_rows(mut self, rows: u64) -> Self {
         self.row_cuts = Some(Cuts::even(self.shape.0, rows));
         self.whole_rows()
@@ -184,7 +185,7 @@ impl Array {
         self
     }
 
-    /// Keeps rows whole: blocks have all columns, and as many rows as before, or as many as fit.
+    /// Keeps rows whole: blocks have all columns, and as many rows as before, or as many as the plan takes.
     pub fn whole_rows(mut self) -> Self {
         self.col_cuts = Some(Cuts::whole(self.shape.1));
         self

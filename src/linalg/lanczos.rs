@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::runtime::{Cluster, Progress};
 
 /// Vectors of a block and of the last look beyond those that are asked for.
-const GUARDS: usize = 4;
+pub(super) const GUARDS: usize = 4;
 /// Vectors of a block: few enough for a long history, enough for few passes.
 const WIDEST_BLOCK: usize = 20;
 /// Vectors of a space, at least.
@@ -126,7 +126,7 @@ pub struct Lanczos {
 /// # Ok::<(), allotment::Error>(())
 /// ```
 pub fn lanczos(cluster: &Cluster, a: &Array, options: &LanczosOptions) -> Result<Lanczos> {
-    check_request(a, options)?;
+    options.plan(cluster, a)?;
     let mean = match &options.centre {
         Centre::Nothing => Vec::new(),
         Centre::Mean => a.mean(cluster, Over::EachColumn)?,
@@ -168,7 +168,7 @@ impl Lanczos {
 }
 
 /// Refuses what has no answer.
-fn check_request(a: &Array, options: &LanczosOptions) -> Result<()> {
+pub(super) fn check_request(a: &Array, options: &LanczosOptions) -> Result<()> {
     check_k("lanczos", a, options.k)?;
     if !(LEAST_TOLERANCE..1.0).contains(&options.tolerance) {
         let expected = format!("from {LEAST_TOLERANCE:e}, where rounding begins, to below 1");
@@ -180,7 +180,7 @@ fn check_request(a: &Array, options: &LanczosOptions) -> Result<()> {
     Ok(())
 }
 
-fn size(a: &Array, k: usize) -> Size {
+pub(super) fn size(a: &Array, k: usize) -> Size {
     let width = (k + GUARDS).min(WIDEST_BLOCK).min(a.rows().min(a.cols()) as usize);
     Size { k, width, capacity: LEAST_CAPACITY.max(2 * k + 8 * width) }
 }

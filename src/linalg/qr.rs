@@ -23,7 +23,7 @@ use super::block_qr::{BlockWays, Rows, qr_of_block_bytes};
 use super::dense::{self, qr_bytes, qr_of};
 use super::products::{Shifted, tile_bytes, tile_rows};
 use super::tsqr::{columns, stacked};
-use super::{check_fits, part_of, whole_rows};
+use super::{part_of, whole_rows};
 use crate::array::{Array, Block, BlockInfo, BlockKind, DType, DenseBlock, StoredBlock, Working};
 use crate::error::{Error, Result};
 use crate::runtime::{Cluster, Progress, TaskContext, task_context};
@@ -79,9 +79,8 @@ pub struct Qr {
 /// ```
 pub fn qr(cluster: &Cluster, a: &Array, options: &QrOptions) -> Result<Qr> {
     let n = columns(a, "qr")?;
+    options.plan(cluster, a)?;
     let working = working(n);
-    let remedy = if a.rows() < n as u64 { "factor the transpose, which is tall" } else { "select fewer columns" };
-    check_fits(cluster, working.fixed, || format!("qr of {n} columns ({remedy})"))?;
     let a = with_fixed_blocks(cluster, &whole_rows(a), working)?;
     let factored = a.reduce_blocks(
         cluster,
@@ -122,7 +121,7 @@ fn none(n: usize) -> Result<Qr> {
 }
 
 /// Returns what either pass holds besides its block.
-fn working(n: usize) -> Working {
+pub(super) fn working(n: usize) -> Working {
     let square = (n * n * 8) as u64;
     let (block, per_row) = qr_of_block_bytes(n);
     // Two Rs; the stack, its reflections and its Q, which is turned before it is stored; and the new R.

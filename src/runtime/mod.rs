@@ -66,4 +66,6 @@ pub use report::RunReport;
 pub(crate) use report::Seconds;
 pub use scheduler::Scheduler;
 pub use submit::Full;
+pub(crate) use task::keep;
 pub use task::{Task, TaskContext, task_context};
+pub(crate) use tree::Tree;

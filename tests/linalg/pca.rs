@@ -252,15 +252,14 @@ fn iterating_solvers_do_not_mind_constant_columns_fewer_rows_than_columns_and_no
 }
 
 #[test]
-fn auto_takes_the_covariance_while_it_is_moderate_and_lanczos_beyond() {
+fn auto_takes_the_covariance_while_it_is_moderate_and_lanczos_beyond_whatever_the_allowance() {
     let tight = Cluster::builder().allowance("48MiB".parse().unwrap()).workers(1).build().unwrap();
-    let solver = |cols, k| {
-        let x = allotment::array::random::uniform(60, cols, 1, 20);
-        pca(&tight, &x, &options(k)).unwrap().solver
-    };
-    assert_eq!(solver(40, 3), PcaSolver::CovarianceEigh);
+    let found = |cols, k| pca(&tight, &allotment::array::random::uniform(60, cols, 1, 20), &options(k));
+    assert_eq!(found(40, 3).unwrap().solver, PcaSolver::CovarianceEigh);
+    assert_eq!(found(6000, 3).unwrap().solver, PcaSolver::Lanczos);
     // 3000² numbers are 69 MiB.
-    assert_eq!(solver(3000, 3), PcaSolver::Lanczos);
+    let error = found(3000, 3).unwrap_err();
+    assert!(matches!(error, Error::TooBig { .. }) && error.to_string().contains("--solver lanczos"), "{error}");
 }
 
 /// Rows of ten kinds, of which each has values in 200 columns of its own: 40 in a row, 60,000 columns in all.

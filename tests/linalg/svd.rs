@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use allotment::array::{Array, BlockKind, DType, random};
 use allotment::io::npy;
-use allotment::linalg::{SvdMethod, SvdOptions, svd, tsqr};
+use allotment::linalg::{SvdMethod, SvdOptions, SvdSolver, svd, tsqr};
 use allotment::runtime::Scheduler;
 use allotment::{Cluster, Error};
 use nalgebra::DMatrix;
@@ -156,10 +156,12 @@ fn a_tall_matrix_on_a_grid_with_block_columns_has_the_same_svd() {
 }
 
 #[test]
-fn where_reflections_do_not_fit_but_a_gram_does_the_gram_is_taken_and_reported() {
+fn where_reflections_do_not_fit_but_a_gram_does_the_refusal_names_the_gram() {
     let tight = Cluster::builder().allowance("10MiB".parse().unwrap()).workers(1).build().unwrap();
     let x = random::normal(2000, 400, 3, 100);
-    let found = svd(&tight, &x, &SvdOptions::default()).unwrap();
+    let error = svd(&tight, &x, &SvdOptions::default()).unwrap_err();
+    assert!(matches!(error, Error::TooBig { .. }) && error.to_string().contains("SvdSolver::Gram"), "{error}");
+    let found = svd(&tight, &x, &SvdOptions { solver: SvdSolver::Gram, ..Default::default() }).unwrap();
     assert_eq!(found.method, SvdMethod::Gram);
     let expected = svd(&cluster(2), &x, &SvdOptions::default()).unwrap();
     assert!(matches!(expected.method, SvdMethod::Tsqr(_)));
