@@ -37,6 +37,7 @@ mod need;
 mod ops;
 #[cfg(test)]
 mod oracle;
+mod packed;
 mod pairs;
 mod picture;
 mod plan;
@@ -71,6 +72,7 @@ pub use travel::SourceAddress;
 pub use values::{Buffer, Values};
 
 pub(crate) use compute::Runs;
+pub(crate) use packed::Packed;
 pub(crate) use sparse_row::SparseRow;
 pub(crate) use travel::{seal, unseal};
 pub(crate) use values::with_values;
