@@ -1,9 +1,9 @@
 //! Products with one block: what every factorisation asks of the data, and all that it asks.
 //!
 //! A block is seen as its *stored values less a shift per column*: of a dense block all values are stored, of a CSR
-//! block only those in its rows. Everything is accumulated in f64, whatever the dtype. Dense blocks, and CSR blocks
-//! too full for anything else, are worked on a tile of rows at a time, widened to f64, so that the working set stays
-//! small and in the cache.
+//! block only those in its rows. Everything is accumulated in f64, whatever the dtype. Dense blocks are worked on a tile of
+//! rows at a time, widened to f64, so that the working set stays small and in the cache; for a gram their rows, and those of
+//! CSR blocks too full for anything else, go straight into [`Packed`] panels.
 //!
 //! Results have one column for each column of the block (`components` is k × columns, as in a PCA), so that the
 //! numbers that belong to one stored value lie side by side.
@@ -59,11 +59,11 @@ impl<'a> Shifted<'a> {
         if let Block::Csr(csr) = self.block {
             let way = Way::of(&csr.indptr, csr.cols);
             match way {
-                Way::Tiles => {}
+                Way::Packed => {}
                 Way::Panels => self.for_each_batch(csr, |rows| rows.panels(acc)),
                 Way::Scatter => self.for_each_batch(csr, |rows| rows.scatter(acc)),
             }
-            if way != Way::Tiles {
+            if way != Way::Packed {
                 return Ok(());
             }
         }
@@ -326,7 +326,7 @@ mod tests {
             Block::Dense(_) => unreachable!("made as CSR"),
         };
         let ways = [1, 6, 30].map(way);
-        assert_eq!(ways, [Way::Tiles, Way::Panels, Way::Scatter], "all must be taken by the tests");
+        assert_eq!(ways, [Way::Packed, Way::Panels, Way::Scatter], "all must be taken by the tests");
     }
 
     #[test]
