@@ -106,10 +106,6 @@ impl Place {
 }
 
 /// Adds `U` registers × `N` columns of the result.
-#[expect(
-    clippy::needless_range_loop,
-    reason = "with iterators the sums do not stay in registers: a quarter of the speed"
-)]
 #[inline(always)]
 fn piece<S: Simd, const U: usize, const N: usize>(
     simd: S,
@@ -122,6 +118,7 @@ fn piece<S: Simd, const U: usize, const N: usize>(
     let mut sums = [[simd.splat_f64s(0.0); U]; N];
     for (a, b) in rows.iter().zip(b.chunks_exact(width::<S>())) {
         let b: &[f64; N] = b[first..].first_chunk().expect("N divides the width");
+        // By index: with iterators the sums do not stay in registers, which costs three quarters of the speed.
         for col in 0..N {
             let b = simd.splat_f64s(b[col]);
             for row in 0..U {
