@@ -1,9 +1,10 @@
 //! Dense kernels on one thread: products, QR, SVD and symmetric eigenvectors of matrices in memory.
 //!
-//! The only file that knows `faer`. What goes in and comes out are nalgebra matrices (column by column) and slices
-//! of rows (row by row, as blocks are stored); both are viewed in place, never copied for the call's sake.
+//! The gram is made of packed panels ([`Packed`]), everything else by `faer`, which only this file knows. What goes in and
+//! comes out are nalgebra matrices (column by column) and slices of rows (row by row, as blocks are stored); both are viewed in
+//! place, never copied for the call's sake.
 //!
-//! Always true: one thread (lanes are the parallelism), and every call leaves through [`LeaveAvx`], because faer's
+//! Always true: one thread (lanes are the parallelism), and every call of faer leaves through [`LeaveAvx`], because its
 //! kernels end with the upper halves of the vector registers in use, which makes every plain float loop that runs
 //! afterwards on the same thread about four times slower.
 
