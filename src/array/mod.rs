@@ -39,6 +39,7 @@ mod need;
 mod ops;
 #[cfg(test)]
 mod oracle;
+mod packed;
 mod pairs;
 mod passes;
 mod picture;
@@ -74,6 +75,7 @@ pub use travel::SourceAddress;
 pub use values::{Buffer, Values};
 
 pub(crate) use compute::Runs;
+pub(crate) use packed::Packed;
 pub(crate) use sparse_row::SparseRow;
 pub(crate) use travel::{seal, unseal};
 pub(crate) use values::with_values;

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use nalgebra::{DMatrix, DVector};
 
 use super::block_qr::refuse_non_finite;
-use super::dense::{self, qr_bytes};
+use super::dense::{self, gram_upper_bytes, qr_bytes};
 use super::products::Shifted;
 use super::rows::{r_of_rows, r_of_rows_bytes, stacked_r};
 use super::tsqr::columns;
@@ -265,7 +265,10 @@ impl Operator {
             BlockKind::Dense => rows_at_once(self.n_cols) as u64 * (p + l) * 8,
             BlockKind::Csr => p * 8,
         };
-        let look = r_of_rows_bytes(l as usize) + qr_bytes(2 * l as usize, l as usize) + 8 * l * l * 8;
+        let look = r_of_rows_bytes(l as usize)
+            + gram_upper_bytes(l as usize)
+            + qr_bytes(2 * l as usize, l as usize)
+            + 8 * l * l * 8;
         // Two partials while they are joined; shift, rest, counts and a row in hand; whatever else is kept.
         Working { fixed: 2 * kept + tile + 5 * p * 8 + look + held, per_row: 2 * l * 8, kept }
     }

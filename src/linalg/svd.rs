@@ -19,7 +19,7 @@ use std::sync::Arc;
 use nalgebra::DMatrix;
 
 use super::block_qr::BlockWays;
-use super::dense::{self, SmallSvd, eigh, eigh_bytes, svd_bytes, svd_small};
+use super::dense::{self, SmallSvd, eigh, eigh_bytes, gram_upper_bytes, svd_bytes, svd_small};
 use super::gram;
 use super::products::{Shifted, tile_bytes, tile_rows};
 use super::qr::off_identity;
@@ -270,7 +270,7 @@ fn keep_larger(largest: &mut [f64], others: &[f64]) {
 /// Returns what the second pass holds for a block besides the block itself.
 pub(super) fn check_working(n: usize) -> Working {
     // Two partials being joined, U's rows of a tile, and the tile where it has to be widened.
-    let fixed = 4 * (n * n * 8) as u64 + 2 * tile_bytes(n);
+    let fixed = 4 * (n * n * 8) as u64 + 2 * tile_bytes(n) + gram_upper_bytes(n);
     Working { fixed, per_row: 0, kept: 2 * (n * n * 8) as u64 }
 }
 
