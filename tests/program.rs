@@ -214,3 +214,25 @@ fn help_shows_an_example_and_version_is_told() {
     }
     assert!(ground.run(&["--version"]).success().contains(env!("CARGO_PKG_VERSION")));
 }
+
+#[test]
+fn a_plan_is_shown_and_nothing_is_computed() {
+    let ground = Ground::new();
+    let file = bench_data("pbmc68k_reduced.h5ad");
+    let plan = ground.run(&["pca", &file, "-k", "10", "--plan", "--json", "--chunk-rows", "100"]).json();
+    assert_keys(&plan, &["input", "shape", "steps", "bytes_read", "projected_bytes", "allowance_bytes", "workers"]);
+    assert_eq!((plan["solver"].as_str(), plan["passes"].as_u64()), (Some("covariance"), Some(2)));
+    // Seven blocks twice, and the eigenvectors.
+    assert_eq!(
+        (plan["tasks"].as_u64(), plan["block_rows"].as_u64(), &plan["is_bound"]),
+        (Some(15), Some(100), &false.into())
+    );
+    let table = ground.run(&["pca", &file, "-k", "10", "--plan", "--solver", "lanczos"]).success();
+    for words in ["700 x 765, planned and not computed", "solver      lanczos", "at most "] {
+        assert!(table.contains(words), "{words} is missing in\n{table}");
+    }
+    let table = ground.run(&["svd", "--random", "20000x50", "--plan", "--solver", "gram"]).success();
+    assert!(table.contains("svd gram > svd of the gram > svd check"), "{table}");
+    let refused = ground.run(&["svd", "--random", "20000x1000", "--plan", "--allowance", "64MiB", "--workers", "1"]);
+    assert!(refused.code == 1 && refused.stderr.contains("--solver gram"), "{}", refused.stderr);
+}

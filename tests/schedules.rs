@@ -10,17 +10,20 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "common/answers.rs"]
+mod answers;
+
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use allotment::array::{Array, BlockMap, Over, Statistic, random};
 use allotment::linalg::{
-    Answer, Centre, LanczosOptions, LstsqOptions, PcaOptions, PcaSolver, QrOptions, SvdCompressedOptions, SvdOptions,
-    Work,
+    Centre, LanczosOptions, LstsqOptions, PcaOptions, PcaSolver, QrOptions, SvdCompressedOptions, SvdOptions, Work,
 };
 use allotment::{ByteSize, Cluster, RestartPolicy, Scheduler};
-use nalgebra::DMatrix;
+
+use answers::bits_of;
 
 /// 2.2 MB: nine blocks where the plan chooses them, the last one ragged.
 const ROWS: u64 = 14_011;
@@ -191,42 +194,6 @@ fn chains(trouble: &Arc<Trouble>) -> Vec<Case> {
     data(trouble).into_iter().flat_map(case).collect()
 }
 
-/// Every number of an answer, what lies on the workers too.
-fn numbers_of(answer: &Answer, cluster: &Cluster) -> Vec<Vec<f64>> {
-    let home = |array: &Array| array.compute(cluster).unwrap().to_vec::<f64>();
-    let of = |matrix: &DMatrix<f64>| matrix.as_slice().to_vec();
-    match answer {
-        Answer::Block(block) => vec![block.to_vec()],
-        Answer::Numbers(numbers) => numbers.clone(),
-        Answer::Tsqr(found) => vec![of(&found.r)],
-        Answer::Qr(found) => vec![home(&found.q), of(&found.r), vec![found.residual, found.orthogonality]],
-        Answer::Matrix(found) => vec![of(found)],
-        Answer::EighGram(found) => vec![found.values.clone(), of(&found.vectors), found.residuals.clone()],
-        Answer::Svd(found) => {
-            let u = found.u.as_ref().map(home).unwrap_or_default();
-            vec![found.s.clone(), home(&found.vt), u, found.residuals.clone(), vec![found.orthogonality]]
-        }
-        Answer::Lanczos(found) => {
-            let figures = vec![found.orthogonality, found.passes as f64];
-            vec![found.s.clone(), of(&found.vt), found.mean.clone(), found.residuals.clone(), figures]
-        }
-        Answer::Pca(found) => {
-            let (variances, ratios) = (found.explained_variance.clone(), found.explained_variance_ratio.clone());
-            let (mean, residuals, noise) = (found.mean.clone(), found.residuals.clone(), vec![found.noise_variance]);
-            vec![of(&found.components), home(&found.scores), variances, ratios, mean, residuals, noise]
-        }
-        Answer::Lstsq(found) => {
-            vec![of(&found.x), found.residuals.clone(), found.s.clone(), found.gradients.clone()]
-        }
-        other => panic!("an answer that nobody looks at: {other:?}"),
-    }
-}
-
-fn bits_of(work: &Work, arrays: &[Array], cluster: &Cluster) -> Vec<Vec<u64>> {
-    let answer = work.run(cluster, arrays).unwrap();
-    numbers_of(&answer, cluster).iter().map(|part| part.iter().map(|number| number.to_bits()).collect()).collect()
-}
-
 /// Where work runs: workers (none is Serial), MiB a worker, and after how many blocks the first lane dies.
 const SETTINGS: [(usize, u64, u64); 8] =
     [(0, 64, 0), (0, 8, 0), (1, 8, 0), (2, 64, 0), (3, 1024, 0), (5, 8, 0), (2, 8, 31), (5, 1024, 37)];
@@ -243,7 +210,7 @@ fn cluster((workers, mib, _): (usize, u64, u64)) -> Cluster {
 fn no_order_changes_a_bit(cases: fn(&Arc<Trouble>) -> Vec<Case>) {
     let quiet = cluster((0, 1024, 0));
     let calm = Trouble::new(0, 0);
-    let reference = cases(&calm).into_iter().map(|(_, work, arrays)| bits_of(&work, &arrays, &quiet));
+    let reference = cases(&calm).into_iter().map(|(_, work, arrays)| bits_of(&work, &arrays, &quiet).unwrap());
     let reference: Vec<_> = reference.collect();
     // Some chains read their blocks in another order by themselves.
     let n_anyway = calm.n_out_of_order.load(Relaxed);
@@ -251,7 +218,7 @@ fn no_order_changes_a_bit(cases: fn(&Arc<Trouble>) -> Vec<Case>) {
         let (cluster, trouble) = (cluster(setting), Trouble::new(seed, setting.2));
         *trouble.cluster.lock().unwrap() = Some(cluster.clone());
         for ((name, work, arrays), expected) in cases(&trouble).into_iter().zip(&reference) {
-            let found = bits_of(&work, &arrays, &cluster);
+            let found = bits_of(&work, &arrays, &cluster).unwrap();
             assert_eq!(found.len(), expected.len(), "{name} with {setting:?}");
             for (part, (found, expected)) in found.iter().zip(expected).enumerate() {
                 let differ = found.iter().zip(expected).position(|(a, b)| a != b);

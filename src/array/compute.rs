@@ -1,9 +1,7 @@
-//! Running an array: bring it home, leave it on the workers, stream it, or hand each block to a function.
+//! Running an array: bring it home, leave it on the workers, or hand each block to a function. (`block_iter.rs` streams it.)
 //!
-//! Everything here is one task per block, on [`Cluster::map_blocks`] or [`Cluster::reduce_blocks`] or of its own for a stream,
-//! started in row order, with the bytes of its [plan](super::Plan). Reductions join in block order: the same bits on any number of workers.
+//! Everything here is one task per block, on [`Cluster::map_blocks`] or [`Cluster::reduce_blocks`], started in row order, with the bytes of its [plan](super::Plan). Reductions join in block order: the same bits on any number of workers.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::evaluate::with_block;
@@ -11,9 +9,8 @@ use super::expr::{Expr, to_usize};
 use super::grid::Grid;
 use super::window::Window;
 use super::{Array, Block, BlockInfo, Plan, Working};
-use crate::bytes::ByteSize;
-use crate::error::{Error, Result};
-use crate::runtime::{Blocks, Cluster, Future, Progress, Task, TaskContext, task_context};
+use crate::error::Result;
+use crate::runtime::{Blocks, Cluster, Progress, TaskContext};
 
 /// How [`Array::reduce_runs`] deals the blocks.
 pub(crate) struct Runs {
@@ -34,6 +31,17 @@ impl Array {
     ///
     /// [`Error::TooBig`] before any work when a block does not fit a worker, [`Error::OutOfMemory`] when the result does not
     /// fit this process; those of the blocks: the first in row order.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use allotment::{Cluster, array::random};
+    /// let cluster = Cluster::builder().allowance("64MiB".parse()?).workers(2).build()?;
+    /// let block = random::uniform(1000, 3, 7, 100).scale(2.0).compute(&cluster)?;
+    /// assert_eq!(block.shape(), (1000, 3));
+    /// assert!(block.to_vec::<f64>().iter().all(|x| (0.0..2.0).contains(x)));
+    /// # Ok::<(), allotment::Error>(())
+    /// ```
     pub fn compute(&self, cluster: &Cluster) -> Result<Block> {
         let (grid, blocks) =
             self.map_blocks_on_grid(cluster, "compute", Working::default(), |block, _, _| Ok(block), None)?;
@@ -72,6 +80,17 @@ impl Array {
     /// # Errors
     ///
     /// [`Error::TooBig`] before any work; [`Error::SpoolFull`] and the other failures of writing; those of the blocks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use allotment::{Cluster, array::{Over, random}};
+    /// let cluster = Cluster::builder().allowance("64MiB".parse()?).workers(2).build()?;
+    /// let x = random::uniform(1000, 3, 7, 100).log1p();
+    /// let stored = x.persist(&cluster)?;                 // computed once, left on the disk of the workers
+    /// assert_eq!(stored.sum(&cluster, Over::EachColumn)?, x.sum(&cluster, Over::EachColumn)?);
+    /// # Ok::<(), allotment::Error>(())
+    /// ```
     pub fn persist(&self, cluster: &Cluster) -> Result<Array> {
         self.persist_with(cluster, None)
     }
@@ -87,20 +106,6 @@ impl Array {
         let (row_cuts, col_cuts) = (Some(grid.rows.clone()), Some(grid.cols.clone()));
         let expr = Expr::Chunks(chunks, grid);
         Ok(Array { row_cuts, col_cuts, ..Array::new(self.shape(), self.dtype(), self.kind(), expr) })
-    }
-
-    /// Computes the blocks one after another, row by row of the grid, a bounded number ahead of who takes
-    /// them.
-    ///
-    /// A block may be mapped from a chunk: [`Block::check`] it after the last read.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::TooBig`] before any work. The iterator gives the blocks' errors, and ends after the first.
-    pub fn blocks(&self, cluster: &Cluster) -> Result<BlockIter> {
-        let plan = self.plan_for(cluster, "blocks", 0)?;
-        let (array, cluster) = (self.clone(), cluster.clone());
-        Ok(BlockIter { array, cluster, plan, next: 0, ahead: VecDeque::new() })
     }
 
     /// Computes every block, hands it to `map` on its worker, and returns the answers in row order.
@@ -219,72 +224,12 @@ impl Array {
     }
 }
 
-/// Computed blocks, in row order. Dropping it cancels what it is ahead with.
-#[derive(Debug)]
-#[must_use = "blocks are computed as they are taken"]
-pub struct BlockIter {
-    array: Array,
-    cluster: Cluster,
-    plan: Plan,
-    /// The block that is started next.
-    next: usize,
-    /// Blocks that are started and not taken.
-    ahead: VecDeque<Future<Result<Block>>>,
-}
-
-/// How often a block is computed again whose worker was lost.
-const RETRIES: u32 = 3;
-
-impl BlockIter {
-    /// Returns what all of it takes.
-    pub fn plan(&self) -> &Plan {
-        &self.plan
-    }
-
-    /// Starts blocks until every lane has one to do and one to come, then takes the first.
-    fn take(&mut self) -> Result<Option<Block>> {
-        while self.next < self.plan.tasks && self.ahead.len() < 2 * self.cluster.lanes() {
-            let started = self.start(self.next)?;
-            self.ahead.push_back(started);
-            self.next += 1;
-        }
-        self.ahead.pop_front().map(|block| block.wait()?).transpose()
-    }
-
-    fn start(&self, index: usize) -> Result<Future<Result<Block>>> {
-        let task = Task::named("blocks").projected(ByteSize(self.plan.projected_bytes)).retries(RETRIES);
-        let (array, window) = (self.array.clone(), Window::of_block(&self.plan.grid, index));
-        self.cluster.submit_task(task, move || {
-            let outside = || Error::ClusterDown { cause: "a block ran outside of a task".into() };
-            let context = task_context().ok_or_else(outside)?;
-            with_block(&array, index, &window, &context, |block, _| Ok(block))
-        })
-    }
-}
-
-impl Iterator for BlockIter {
-    type Item = Result<Block>;
-
-    fn next(&mut self) -> Option<Result<Block>> {
-        let taken = self.take();
-        if taken.is_err() {
-            self.next = self.plan.tasks;
-            self.ahead.clear();
-        }
-        taken.transpose()
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self.ahead.len() + self.plan.tasks - self.next;
-        // An error ends it early.
-        (left.min(1), Some(left))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::array::{BlockKind, BlockMap, DType, random};
+    use crate::bytes::ByteSize;
+    use crate::error::Error;
     use crate::runtime::Scheduler;
 
     fn clusters() -> [Cluster; 2] {
@@ -295,22 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_come_in_row_order_with_the_numbers_of_the_whole() {
-        for cluster in clusters() {
-            let array = random::uniform(103, 3, 5, 10).log1p();
-            let whole = array.compute(&cluster).expect("small").to_vec::<f64>();
-            let blocks = array.blocks(&cluster).expect("small");
-            assert_eq!((blocks.plan().tasks, blocks.size_hint()), (11, (1, Some(11))));
-            let parts: Vec<f64> = blocks.flat_map(|block| block.expect("small").to_vec::<f64>()).collect();
-            assert_eq!(parts, whole);
-            // Taking a few is enough: the others are cancelled.
-            let first = array.blocks(&cluster).expect("small").next().expect("eleven blocks").expect("small");
-            assert_eq!(first.to_vec::<f64>(), whole[..30]);
-        }
-    }
-
-    #[test]
-    fn the_first_failing_block_ends_a_stream_and_fails_a_run() {
+    fn the_first_failing_block_fails_a_run() {
         for cluster in clusters() {
             let fail = |block: Block, info: BlockInfo| match info.index {
                 index if index < 4 => Ok(block),
@@ -318,8 +248,6 @@ mod tests {
             };
             let map = BlockMap::new("fail", 1, DType::F64, BlockKind::Dense, fail);
             let array = random::uniform(10, 1, 5, 1).map_blocks(map).expect("one column");
-            let results: Vec<Result<Block>> = array.blocks(&cluster).expect("small").collect();
-            assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, true, true, true, false]);
             let error = array.compute(&cluster).expect_err("block 4");
             assert!(error.to_string().contains("block is 4"), "{error}");
             assert!(array.persist(&cluster).is_err());

@@ -23,6 +23,16 @@ impl Array {
     /// # Errors
     ///
     /// [`Error::Unsupported`] for CSR with more columns than 32 bits can number.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use allotment::{Cluster, array::{Array, BlockKind, DType, Over}};
+    /// let cluster = Cluster::builder().allowance("64MiB".parse()?).workers(2).build()?;
+    /// let empty = Array::zeros(1 << 40, 20_000, DType::F32, BlockKind::Csr)?;   // takes no room
+    /// assert_eq!(empty.select_rows(0..1000)?.sum(&cluster, Over::Whole)?, [0.0]);
+    /// # Ok::<(), allotment::Error>(())
+    /// ```
     pub fn zeros(rows: u64, cols: u64, dtype: DType, kind: BlockKind) -> Result<Array> {
         if kind == BlockKind::Csr {
             csr::check_cols(cols)?;
@@ -31,6 +41,17 @@ impl Array {
     }
 
     /// Takes a matrix that is one block.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use allotment::{Cluster, array::{Array, CsrBlock, Over}};
+    /// let cluster = Cluster::builder().allowance("64MiB".parse()?).workers(2).build()?;
+    /// // Two rows; the second holds 5 in column 2.
+    /// let block = CsrBlock::new(2, 3, vec![0, 0, 1], vec![2], vec![5u16])?;
+    /// assert_eq!(Array::from_block(block).sum(&cluster, Over::EachRow)?, [0.0, 5.0]);
+    /// # Ok::<(), allotment::Error>(())
+    /// ```
     pub fn from_block(block: impl Into<Block>) -> Array {
         let block = block.into();
         let (rows, cols) = block.shape();
@@ -44,6 +65,16 @@ impl Array {
     ///
     /// [`Error::BadArgument`] without a block, or when dtypes or kinds differ; [`Error::ShapeMismatch`] when the numbers of
     /// columns do.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use allotment::array::{Array, Block, DenseBlock};
+    /// let block = |rows: usize| DenseBlock::new(rows, 2, vec![1.0; 2 * rows]).map(Block::from);
+    /// let array = Array::from_blocks([block(3)?, block(0)?, block(1)?])?;
+    /// assert_eq!((array.shape(), array.row_cuts().map(|cuts| cuts.n_runs())), ((4, 2), Some(3)));
+    /// # Ok::<(), allotment::Error>(())
+    /// ```
     pub fn from_blocks(blocks: impl IntoIterator<Item = Block>) -> Result<Array> {
         let mut blocks = blocks.into_iter();
         let refuse = || Error::bad_argument("from_blocks", "number of blocks", 0, "at least 1");
@@ -86,6 +117,17 @@ impl Array {
     /// # Errors
     ///
     /// [`Error::ShapeMismatch`] when a row is longer or shorter than the first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use allotment::{Cluster, array::Array};
+    /// let cluster = Cluster::builder().allowance("64MiB".parse()?).workers(2).build()?;
+    /// let array = Array::from_rows(&[[1u8, 2], [3, 4]])?;
+    /// assert_eq!(array.compute(&cluster)?.to_vec::<u8>(), [1, 2, 3, 4]);
+    /// assert!(Array::from_rows(&[vec![1.0], vec![]]).is_err());
+    /// # Ok::<(), allotment::Error>(())
+    /// ```
     pub fn from_rows<T: Element, R: AsRef<[T]>>(rows: &[R]) -> Result<Array> {
         let cols = rows.first().map_or(0, |row| row.as_ref().len());
         if let Some((i, row)) = rows.iter().enumerate().find(|(_, row)| row.as_ref().len() != cols) {
@@ -105,11 +147,32 @@ impl Array {
     /// # Errors
     ///
     /// [`Error::BadArgument`] when there are not `rows * cols` values.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use allotment::{Cluster, array::Array};
+    /// let cluster = Cluster::builder().allowance("64MiB".parse()?).workers(2).build()?;
+    /// let array = Array::from_slice(2, 3, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0])?;
+    /// assert_eq!(array.transpose().compute(&cluster)?.to_vec::<f64>(), [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
+    /// # Ok::<(), allotment::Error>(())
+    /// ```
     pub fn from_slice<T: Element>(rows: usize, cols: usize, values: &[T]) -> Result<Array> {
         Ok(Array::from_block(DenseBlock::new(rows, cols, values.to_vec())?))
     }
 
     /// Copies a nalgebra matrix.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use allotment::{Cluster, array::Array};
+    /// let cluster = Cluster::builder().allowance("64MiB".parse()?).workers(2).build()?;
+    /// let matrix = nalgebra::DMatrix::from_row_slice(2, 2, &[1.0, 2.0, 3.0, 4.0]);
+    /// let doubled = Array::from_nalgebra(&matrix).scale(2.0).compute(&cluster)?;
+    /// assert_eq!(doubled.to_nalgebra::<f64>(), matrix * 2.0);
+    /// # Ok::<(), allotment::Error>(())
+    /// ```
     pub fn from_nalgebra<T: Element + nalgebra::Scalar>(matrix: &DMatrix<T>) -> Array {
         Array::from_block(DenseBlock::from_nalgebra(matrix))
     }
@@ -119,6 +182,18 @@ impl Array {
     /// # Errors
     ///
     /// [`Error::Unsupported`] when there are more columns than 32 bits can number.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use allotment::{Cluster, array::Array};
+    /// let cluster = Cluster::builder().allowance("64MiB".parse()?).workers(2).build()?;
+    /// let mut triplets = sprs::TriMat::new((2, 3));
+    /// triplets.add_triplet(1, 2, 5.0);
+    /// let array = Array::from_sprs(&triplets.to_csr::<usize>())?;
+    /// assert_eq!(array.compute(&cluster)?.to_vec::<f64>(), [0.0, 0.0, 0.0, 0.0, 0.0, 5.0]);
+    /// # Ok::<(), allotment::Error>(())
+    /// ```
     pub fn from_sprs<T: Element, I: SpIndex, P: SpIndex>(matrix: &CsMatI<T, I, P>) -> Result<Array> {
         Ok(Array::from_block(CsrBlock::from_sprs(matrix)?))
     }

@@ -6,9 +6,22 @@
 use super::{Array, Kernel};
 use crate::error::Result;
 
+// Each function has an example: a value, and what is found. Some are the system's, whose last bit may differ.
+
 macro_rules! keeping_zeros {
-    ($($(#[doc = $doc:literal])* $name:ident $kernel:ident;)*) => {$(
+    ($($(#[doc = $doc:literal])* $name:ident $kernel:ident $value:literal => $found:literal;)*) => {$(
         $(#[doc = $doc])*
+        ///
+        /// # Examples
+        ///
+        /// ```
+        /// use allotment::{Cluster, array::Array};
+        /// let cluster = Cluster::builder().allowance("64MiB".parse()?).workers(2).build()?;
+        #[doc = concat!("let array = Array::from_rows(&[[", $value, "]])?.", stringify!($name), "();")]
+        /// let found = array.compute(&cluster)?.to_vec::<f64>()[0];
+        #[doc = concat!("assert!((found - ", $found, ").abs() < 1e-15);")]
+        /// # Ok::<(), allotment::Error>(())
+        /// ```
         pub fn $name(&self) -> Array {
             self.with_kernel(Kernel::$kernel)
         }
@@ -16,12 +29,23 @@ macro_rules! keeping_zeros {
 }
 
 macro_rules! filling {
-    ($($(#[doc = $doc:literal])* $name:ident $kernel:ident;)*) => {$(
+    ($($(#[doc = $doc:literal])* $name:ident $kernel:ident $value:literal => $found:literal;)*) => {$(
         $(#[doc = $doc])*
         ///
         /// # Errors
         ///
         /// [`Error::Unsupported`](crate::Error::Unsupported) for a CSR array, which it would fill.
+        ///
+        /// # Examples
+        ///
+        /// ```
+        /// use allotment::{Cluster, array::Array};
+        /// let cluster = Cluster::builder().allowance("64MiB".parse()?).workers(2).build()?;
+        #[doc = concat!("let array = Array::from_rows(&[[", $value, "]])?.", stringify!($name), "()?;")]
+        /// let found = array.compute(&cluster)?.to_vec::<f64>()[0];
+        #[doc = concat!("assert!((found - ", $found, ").abs() < 1e-15);")]
+        /// # Ok::<(), allotment::Error>(())
+        /// ```
         pub fn $name(&self) -> Result<Array> {
             self.apply(Kernel::$kernel)
         }
@@ -31,49 +55,59 @@ macro_rules! filling {
 impl Array {
     keeping_zeros! {
         /// Takes ln(1 + x) of every value.
-        log1p Log1p;
+        log1p Log1p "1.0" => "2f64.ln()";
         /// Takes eˣ − 1 of every value.
-        expm1 Expm1;
+        expm1 Expm1 "1.0" => "1f64.exp_m1()";
         /// Takes the square root of every value; NaN below zero.
-        sqrt Sqrt;
+        sqrt Sqrt "9.0" => "3.0";
         /// Takes the magnitude of every value.
-        abs Abs;
+        abs Abs "-3.0" => "3.0";
         /// Turns the sign of every value.
-        negate Negate;
+        negate Negate "3.0" => "-3.0";
         /// Squares every value.
-        square Square;
+        square Square "-3.0" => "9.0";
         /// Takes the sine of every value.
-        sin Sin;
+        sin Sin "1.0" => "1f64.sin()";
         /// Takes the tangent of every value.
-        tan Tan;
+        tan Tan "1.0" => "1f64.tan()";
         /// Takes the hyperbolic tangent of every value.
-        tanh Tanh;
+        tanh Tanh "1.0" => "1f64.tanh()";
         /// Rounds every value down to a whole number.
-        floor Floor;
+        floor Floor "-1.5" => "-2.0";
         /// Rounds every value up to a whole number.
-        ceil Ceil;
+        ceil Ceil "-1.5" => "-1.0";
         /// Rounds every value to the nearest whole number; of two to the even one, as NumPy does.
-        round Round;
+        round Round "2.5" => "2.0";
         /// Takes −1, 0 or 1 for every value, by its sign.
-        sign Sign;
+        sign Sign "-3.0" => "-1.0";
     }
 
     filling! {
         /// Takes eˣ of every value of a dense array.
-        exp Exp;
+        exp Exp "1.0" => "1f64.exp()";
         /// Takes the natural logarithm of every value of a dense array; NaN below zero.
-        ln Ln;
+        ln Ln "2.0" => "2f64.ln()";
         /// Takes the logarithm to base 2 of every value of a dense array.
-        log2 Log2;
+        log2 Log2 "8.0" => "3.0";
         /// Takes the logarithm to base 10 of every value of a dense array.
-        log10 Log10;
+        log10 Log10 "1000.0" => "3.0";
         /// Takes the cosine of every value of a dense array.
-        cos Cos;
+        cos Cos "1.0" => "1f64.cos()";
         /// Takes 1 / x of every value of a dense array.
-        reciprocal Reciprocal;
+        reciprocal Reciprocal "4.0" => "0.25";
     }
 
     /// Multiplies every value. In a CSR array zeros stay zero, also where the factor is not finite.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use allotment::{Cluster, array::Array};
+    /// let cluster = Cluster::builder().allowance("64MiB".parse()?).workers(2).build()?;
+    /// let array = Array::from_rows(&[[1u8, 3]])?.scale(0.5);
+    /// assert_eq!(array.compute(&cluster)?.to_vec::<f64>(), [0.5, 1.5]);
+    /// # Ok::<(), allotment::Error>(())
+    /// ```
     pub fn scale(&self, factor: f64) -> Array {
         self.with_kernel(Kernel::Scale(factor))
     }
@@ -83,6 +117,16 @@ impl Array {
     /// # Errors
     ///
     /// [`Error::Unsupported`](crate::Error::Unsupported) for a CSR array and a power that is not positive, which would fill it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use allotment::{Cluster, array::Array};
+    /// let cluster = Cluster::builder().allowance("64MiB".parse()?).workers(2).build()?;
+    /// let array = Array::from_rows(&[[4.0, 9.0]])?.powf(1.5)?;
+    /// assert_eq!(array.compute(&cluster)?.to_vec::<f64>(), [8.0, 27.0]);
+    /// # Ok::<(), allotment::Error>(())
+    /// ```
     pub fn powf(&self, power: f64) -> Result<Array> {
         self.apply(Kernel::Power(power))
     }

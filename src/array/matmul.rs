@@ -2,11 +2,13 @@
 //!
 //! With `r = meanᵀ·V` this is the product of the centred matrix, which is never built. The result is dense `f64`
 //! whatever the input, and each of its rows depends on that row of the block alone, added up in the order of the columns.
+//! Given the mean itself, it keeps the digits of the deviations ([`Centre`]), which `r` alone could not.
 
 use std::ops::Range;
 
 use nalgebra::{DMatrix, DMatrixView};
 
+use super::centre::Centre;
 use super::sparse_row::SparseRow;
 use super::values::{Values, with_values};
 use super::{Block, CsrBlock, DType, DenseBlock, Element};
@@ -21,30 +23,34 @@ pub(super) struct Product {
     right_t: DMatrix<f64>,
     /// Taken from every row of the result; nothing when empty.
     minus: Vec<f64>,
-    /// Taken from every row of a dense block instead, before it is multiplied; nothing when empty.
-    shift: Vec<f64>,
+    /// Taken from every row of the block instead.
+    centre: Option<Centre>,
 }
 
 impl Product {
     /// Turns `right` for use; `minus` is empty or as long as `right` is wide.
     pub(super) fn new(right: &DMatrix<f64>, minus: &[f64]) -> Self {
-        Product { right_t: right.transpose(), minus: minus.to_vec(), shift: Vec::new() }
+        Product { right_t: right.transpose(), minus: minus.to_vec(), centre: None }
     }
 
     /// Turns `right` for use on rows less `mean`, which has one number for each of its rows.
     ///
     /// Of a dense block the mean is taken before the product, so that no digit is lost, however large it is. A CSR block
-    /// would be filled by that; there a column with a zero deviates from its mean by at least the mean over √rows, so that
-    /// it can be taken from the product.
+    /// would be filled by that; its rows are summed with twice the digits where the mean and the product cancel ([`Centre`]).
     pub(super) fn centred(right: &DMatrix<f64>, mean: &[f64]) -> Self {
         let right_t = right.transpose();
-        let minus = (&right_t * nalgebra::DVector::from_column_slice(mean)).as_slice().to_vec();
-        Product { right_t, minus, shift: mean.to_vec() }
+        let centre = Some(Centre::new(&right_t, mean));
+        Product { right_t, minus: Vec::new(), centre }
     }
 
     /// Returns the right side turned, what is taken from every row of the result, and what from every row before.
     pub(super) fn as_written(&self) -> (&DMatrix<f64>, &[f64], &[f64]) {
-        (&self.right_t, &self.minus, &self.shift)
+        (&self.right_t, &self.minus, self.mean())
+    }
+
+    /// Returns what is taken from every row of a block before it is multiplied; nothing when empty.
+    fn mean(&self) -> &[f64] {
+        self.centre.as_ref().map_or(&[], Centre::mean)
     }
 
     /// Takes a block for the right side.
@@ -52,13 +58,14 @@ impl Product {
         let (rows, cols) = block.shape();
         let Values::F64(values) = block.into_dense().values.cast(DType::F64) else { unreachable!("it was cast") };
         // Row-major rows are the columns of the transposed matrix.
-        Product { right_t: DMatrix::from_vec(cols, rows, values.into_vec()), minus: Vec::new(), shift: Vec::new() }
+        Product { right_t: DMatrix::from_vec(cols, rows, values.into_vec()), minus: Vec::new(), centre: None }
     }
 
     /// Returns the product for some of the result's columns.
     fn narrowed(&self, cols: Range<usize>) -> Product {
         let minus = if self.minus.is_empty() { Vec::new() } else { self.minus[cols.clone()].to_vec() };
-        Product { right_t: self.right_t.rows(cols.start, cols.len()).into_owned(), minus, shift: self.shift.clone() }
+        let centre = self.centre.as_ref().map(|centre| centre.narrowed(cols.clone()));
+        Product { right_t: self.right_t.rows(cols.start, cols.len()).into_owned(), minus, centre }
     }
 
     /// Returns the columns of the result.
@@ -89,8 +96,7 @@ impl Product {
         let k = self.cols();
         let mut result = vec![0.0; block.rows() * k];
         self.add_to(block, &mut result);
-        let is_shifted = matches!(block, Block::Dense(_)) && !self.shift.is_empty();
-        if !self.minus.is_empty() && !is_shifted {
+        if !self.minus.is_empty() {
             for row in result.chunks_exact_mut(k) {
                 row.iter_mut().zip(&self.minus).for_each(|(value, minus)| *value -= minus);
             }
@@ -98,7 +104,7 @@ impl Product {
         DenseBlock { rows: block.rows(), cols: k, values: result.into() }
     }
 
-    /// Adds the product, row by row, to `result`.
+    /// Adds the product, row by row, to `result`, which holds zeros where a mean is taken.
     pub(super) fn add_to(&self, block: &Block, result: &mut [f64]) {
         if !result.is_empty() {
             match block {
@@ -116,11 +122,11 @@ impl Product {
             let range = start * cols..(start + rows) * cols;
             let mut scratch;
             let tile: &[f64] = match &block.values {
-                Values::F64(values) if self.shift.is_empty() => &values[range],
+                Values::F64(values) if self.mean().is_empty() => &values[range],
                 values => {
                     scratch = values.slice(range).to_vec::<f64>();
                     for row in scratch.chunks_exact_mut(cols.max(1)) {
-                        row.iter_mut().zip(&self.shift).for_each(|(value, shift)| *value -= shift);
+                        row.iter_mut().zip(self.mean()).for_each(|(value, shift)| *value -= shift);
                     }
                     &scratch
                 }
@@ -133,12 +139,17 @@ impl Product {
 
     /// Adds up the rows of `V` that a row's columns name.
     fn csr(&self, block: &CsrBlock, result: &mut [f64]) {
-        let mut wide = Vec::new();
+        let (mut wide, mut low) = (Vec::new(), vec![0.0; if self.centre.is_some() { self.cols() } else { 0 }]);
+        let right = self.right_t.as_slice();
         for (row, out) in result.chunks_exact_mut(self.cols()).enumerate() {
             let entries = block.row(row);
             wide.clear();
             with_values!(&block.values, values => wide.extend(values[entries.clone()].iter().map(|v| v.to_f64())));
-            SparseRow { cols: &block.indices[entries], values: &wide }.add_times(self.right_t.as_slice(), out);
+            let row = SparseRow { cols: &block.indices[entries], values: &wide };
+            match &self.centre {
+                Some(centre) => centre.times(row, right, out, &mut low),
+                None => row.add_times(right, out),
+            }
         }
     }
 }

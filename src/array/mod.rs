@@ -18,6 +18,8 @@
 
 mod binary;
 mod block;
+mod block_iter;
+mod centre;
 mod compare;
 mod compute;
 mod create;
@@ -37,7 +39,9 @@ mod need;
 mod ops;
 #[cfg(test)]
 mod oracle;
+mod packed;
 mod pairs;
+mod passes;
 mod picture;
 mod plan;
 pub mod random;
@@ -54,8 +58,8 @@ mod window;
 
 pub use binary::Binary;
 pub use block::{Block, BlockKind, DenseBlock, StoredBlock};
+pub use block_iter::BlockIter;
 pub use compare::Comparison;
-pub use compute::BlockIter;
 pub use csr::CsrBlock;
 pub use dtype::{DType, Element};
 pub use elementwise::Operand;
@@ -71,6 +75,7 @@ pub use travel::SourceAddress;
 pub use values::{Buffer, Values};
 
 pub(crate) use compute::Runs;
+pub(crate) use packed::Packed;
 pub(crate) use sparse_row::SparseRow;
 pub(crate) use travel::{seal, unseal};
 pub(crate) use values::with_values;
@@ -155,7 +160,7 @@ impl Array {
         self.col_cuts.as_ref()
     }
 
-    /// Cuts the same values into blocks of so many whole rows (at least 1), instead of as many as fit.
+    /// Cuts the same values into blocks of so many whole rows (at least 1), instead of as many as the plan takes.
     pub fn with_block_rows(mut self, rows: u64) -> Self {
         self.row_cuts = Some(Cuts::even(self.shape.0, rows));
         self.whole_rows()
@@ -182,7 +187,7 @@ impl Array {
         self
     }
 
-    /// Keeps rows whole: blocks have all columns, and as many rows as before, or as many as fit.
+    /// Keeps rows whole: blocks have all columns, and as many rows as before, or as many as the plan takes.
     pub fn whole_rows(mut self) -> Self {
         self.col_cuts = Some(Cuts::whole(self.shape.1));
         self

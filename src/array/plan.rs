@@ -5,8 +5,10 @@
 //! the finished block comes on top, as [`Working`] bytes.
 //!
 //! The chunk grid, where it is not given, follows from the data and what a task holds for each block: about 2 MiB, less
-//! where that would leave fewer than 64 blocks, more where partials are large. The number of workers has no say, and the
-//! allowance none unless such a block does not fit it, so that neither changes a bit of a result.
+//! where that would leave fewer than 64 blocks, more where partials are large.
+//!
+//! Always true: neither the number of workers nor the allowance has a say in the grid, so that neither changes a bit of a
+//! result. Where a block of the grid does not fit the allowance the plan is refused, and says which grid would fit.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -90,6 +92,8 @@ pub struct Plan {
     pub block_cols: u64,
     /// How often the input is read.
     pub passes: usize,
+    /// Whether passes, tasks and bytes read are bounds, because an iteration may end sooner.
+    pub is_bound: bool,
     /// Bytes read in all passes, as blocks in memory (a compressed file has fewer).
     pub bytes_read: u64,
     /// The most anonymous bytes that one task holds.
@@ -105,37 +109,8 @@ impl fmt::Display for Plan {
         writeln!(f, "{rows} x {cols}: {}", self.steps.join(" > "))?;
         let (tasks, rows, cols) = (self.tasks, self.block_rows, self.block_cols);
         writeln!(f, "{tasks} tasks of up to {rows} rows and {cols} columns, one per block")?;
-        writeln!(f, "{} pass(es), {} read", self.passes, ByteSize(self.bytes_read))?;
+        writeln!(f, "{}, {} read", self.passes_in_words(), ByteSize(self.bytes_read))?;
         write!(f, "{} per task of {} per worker", ByteSize(self.projected_bytes), ByteSize(self.allowance))
-    }
-}
-
-impl Plan {
-    /// Returns the plan of a pass over the same array after this one: passes, tasks and bytes read add up, and of what a task
-    /// holds the most counts.
-    pub(crate) fn then(mut self, name: &str, next: &Plan) -> Plan {
-        self.add_pass(name);
-        self.passes += next.passes;
-        self.tasks += next.tasks;
-        self.bytes_read = self.bytes_read.saturating_add(next.bytes_read);
-        self.block_rows = self.block_rows.max(next.block_rows);
-        self.block_cols = self.block_cols.max(next.block_cols);
-        self.projected_bytes = self.projected_bytes.max(next.projected_bytes);
-        self
-    }
-
-    /// Adds a task of its own, on what a pass gave.
-    pub(crate) fn add_task(&mut self, name: &str, bytes: u64) {
-        self.steps.push(name.into());
-        self.tasks += 1;
-        self.projected_bytes = self.projected_bytes.max(bytes);
-    }
-
-    /// Names a pass that something makes over the array.
-    pub(crate) fn add_pass(&mut self, name: &str) {
-        let name: Arc<str> = name.into();
-        self.graph.add_pass(&name);
-        self.steps.push(name);
     }
 }
 
@@ -144,7 +119,22 @@ impl Array {
     ///
     /// # Errors
     ///
-    /// [`Error::TooBig`] when no block, or none of the grid that was given, fits a worker's allowance.
+    /// [`Error::TooBig`] when a block does not fit a worker's allowance; it names the allowance that would do and, where there
+    /// is one, a grid that fits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use allotment::{Cluster, Error, array::random};
+    /// let cluster = Cluster::builder().allowance("64MiB".parse()?).workers(2).build()?;
+    /// let x = random::uniform(1_000_000, 100, 1, None);
+    /// let plan = x.plan(&cluster)?;
+    /// assert!(plan.passes == 1 && plan.projected_bytes <= cluster.allowance());
+    /// // Blocks of 800 MB cannot fit: refused before any work, with blocks that would.
+    /// let refused = x.with_block_rows(1_000_000).plan(&cluster).expect_err("800 MB");
+    /// assert!(matches!(refused, Error::TooBig { .. }) && refused.to_string().contains("with_block_rows"));
+    /// # Ok::<(), allotment::Error>(())
+    /// ```
     pub fn plan(&self, cluster: &Cluster) -> Result<Plan> {
         self.plan_for(cluster, "plan", Working::default())
     }
@@ -153,11 +143,12 @@ impl Array {
     ///
     /// # Errors
     ///
-    /// [`Error::TooBig`] when no block, or none of the grid that was given, fits a worker's allowance.
+    /// [`Error::TooBig`] when a block does not fit a worker's allowance; it names the allowance that would do and, where there
+    /// is one, a grid that fits.
     pub fn plan_for(&self, cluster: &Cluster, name: &str, working: impl Into<Working>) -> Result<Plan> {
         self.check_length()?;
         let (allowance, working) = (cluster.allowance(), working.into());
-        let grid = self.choose_grid(working, allowance)?;
+        let grid = self.choose_grid(working)?;
         let need = self.need_of_blocks(&grid, working)?;
         if need.peak > allowance {
             return Err(self.refusal(name, &grid, need.peak, working, allowance)?);
@@ -169,6 +160,7 @@ impl Array {
             block_rows: grid.rows.longest(),
             block_cols: grid.cols.longest(),
             passes: 1,
+            is_bound: false,
             bytes_read: need.read,
             projected_bytes: need.peak,
             allowance,
@@ -179,8 +171,9 @@ impl Array {
 
     /// Returns the error of blocks that cannot fit, with what would.
     fn refusal(&self, name: &str, grid: &Grid, need: u64, working: Working, allowance: u64) -> Result<Error> {
-        let needs = |rows: u64, cols: &Cuts| {
-            let grid = Grid { rows: Cuts::even(self.rows(), rows), cols: cols.clone() };
+        let needs = |rows: u64, cols: u64| {
+            let cols = if cols >= self.cols() { Cuts::whole(self.cols()) } else { Cuts::even(self.cols(), cols) };
+            let grid = Grid { rows: Cuts::even(self.rows(), rows), cols };
             self.need_of_blocks(&grid, working).map(|need| need.peak)
         };
         let refuse = |remedy: String| Error::TooBig {
@@ -190,26 +183,33 @@ impl Array {
             largest: allowance,
             remedy: remedy.into(),
         };
-        let by_rows = fitting(grid.rows.longest(), need, allowance, |rows| needs(rows, &grid.cols))?;
-        let Some(rows) = by_rows else {
-            let row = needs(1, &grid.cols)?;
-            let narrow = |cols: u64| needs(1, &Cuts::even(self.cols(), cols));
-            let by_cols = fitting(grid.cols.longest(), row, allowance, narrow)?;
-            let least = ByteSize(row.min(need)).rounded_up();
-            let remedy = match by_cols {
-                Some(cols) => {
-                    format!("cut the rows, such as rechunk(1, {cols}), or use an allowance of at least {least}")
-                }
-                None => format!("no block fits: use an allowance of at least {least}"),
-            };
-            return Ok(refuse(remedy));
-        };
-        let blocks = match grid.cols.n_runs() {
-            1 => format!("with_block_rows({rows})"),
-            _ => format!("rechunk({rows}, {})", grid.cols.longest()),
-        };
+        let (rows, cols) = (grid.rows.longest(), grid.cols.longest());
+        let shorter = |cols: u64| fitting(rows, need, allowance, |rows| needs(rows, cols));
+        let narrower = |rows: u64| fitting(cols, need, allowance, |cols| needs(rows, cols));
         let least = ByteSize(need).rounded_up();
-        Ok(refuse(format!("use smaller blocks, such as {blocks}, or an allowance of at least {least}")))
+        // What lies by columns is cut along them: shorter blocks would read all of it again and again.
+        if self.row_cuts.is_none()
+            && self.lies_by_columns()
+            && let Some(cols) = narrower(rows)?
+        {
+            let blocks = format!("rechunk({}, {cols})", rows.max(1));
+            return Ok(refuse(format!("use smaller blocks, such as {blocks}, or an allowance of at least {least}")));
+        }
+        if let Some(rows) = shorter(cols)? {
+            let blocks = match grid.cols.n_runs() {
+                1 => format!("with_block_rows({rows})"),
+                _ => format!("rechunk({rows}, {cols})"),
+            };
+            return Ok(refuse(format!("use smaller blocks, such as {blocks}, or an allowance of at least {least}")));
+        }
+        let row = needs(1, cols)?;
+        // A grid that was given may be given anew; one that was chosen is chosen again.
+        let enough = if self.row_cuts.is_some() { row.min(need) } else { need };
+        let least = ByteSize(enough).rounded_up();
+        Ok(refuse(match fitting(cols, row, allowance, |cols| needs(1, cols))? {
+            Some(cols) => format!("cut the rows, such as rechunk(1, {cols}), or use an allowance of at least {least}"),
+            None => format!("no block fits: use an allowance of at least {least}"),
+        }))
     }
 
     /// Refuses an expression that is too deep to be followed on a lane's stack, or that computes shared parts so often that it
@@ -251,10 +251,10 @@ impl Array {
         }
     }
 
-    /// Cuts the array as was asked; where nothing was, into blocks of a good size that fit.
-    fn choose_grid(&self, working: Working, allowance: u64) -> Result<Grid> {
+    /// Cuts the array as was asked; where nothing was, into blocks of a good size.
+    fn choose_grid(&self, working: Working) -> Result<Grid> {
         let (all_rows, all_cols) = (Cuts::whole(self.rows()), Cuts::whole(self.cols()));
-        let choose = |axis, other: &Cuts| self.choose_cuts(axis, other, working, allowance);
+        let choose = |axis, other: &Cuts| self.choose_cuts(axis, other, working);
         match (&self.row_cuts, &self.col_cuts) {
             (Some(rows), Some(cols)) => Ok(Grid { rows: rows.clone(), cols: cols.clone() }),
             (Some(rows), None) => Ok(Grid { rows: rows.clone(), cols: all_cols }),
@@ -262,29 +262,25 @@ impl Array {
             (None, None) if self.lies_by_columns() => Ok(Grid { cols: choose(Axis::Cols, &all_rows)?, rows: all_rows }),
             (None, None) => {
                 let grid = Grid { rows: choose(Axis::Rows, &all_cols)?, cols: all_cols };
-                if grid.rows.longest() > 1 || self.need_of_blocks(&grid, working)?.peak <= allowance {
+                let row = self.need_of_blocks(&grid, Working::default())?.peak;
+                if grid.rows.longest() > 1 || row < MOST_BYTES {
                     return Ok(grid);
                 }
-                // Not even a single row fits: cut it.
-                Ok(Grid { cols: choose(Axis::Cols, &grid.rows)?, rows: grid.rows })
+                // A single row is as much as a block may be: cut it, unless it is computed whole anyway.
+                let cut = Grid { cols: choose(Axis::Cols, &grid.rows)?, rows: grid.rows.clone() };
+                let part = self.need_of_blocks(&cut, Working::default())?.peak;
+                Ok(if part <= row / 2 { cut } else { grid })
             }
         }
     }
 
-    /// Cuts one axis into runs of a good size that fit: a multiple of the storage chunks where that is possible.
-    ///
-    /// The size follows the data and the task. The allowance has a say only where it cannot hold such a block, so that
-    /// neither it nor the number of workers changes a bit of a result otherwise.
-    fn choose_cuts(&self, axis: Axis, other: &Cuts, working: Working, allowance: u64) -> Result<Cuts> {
+    /// Cuts one axis into runs of a good size: a multiple of the storage chunks where that is possible.
+    fn choose_cuts(&self, axis: Axis, other: &Cuts, working: Working) -> Result<Cuts> {
         let by_columns = axis == Axis::Cols;
         let len = if by_columns { self.cols() } else { self.rows() };
         if len == 0 || other.is_empty() {
             return Ok(if by_columns { Cuts::whole(len) } else { Cuts::even(len, len) });
         }
-        let grid = |cuts: Cuts| match axis {
-            Axis::Rows => Grid { rows: cuts, cols: other.clone() },
-            Axis::Cols => Grid { rows: other.clone(), cols: cuts },
-        };
         let across = other.run(0);
         let all = match axis {
             Axis::Rows => Window { rows: 0..len, cols: across },
@@ -300,14 +296,8 @@ impl Array {
         // A partial larger than the block would make joining dearer than the work.
         let least = working.fixed.clamp(LEAST_BYTES, MOST_BYTES);
         let target = (whole / TARGET_TASKS).clamp(least, least.max(TARGET_BYTES));
-        let mut step = aligned((target / each).clamp(1, len), storage).max(storage).min(len);
-        loop {
-            let cuts = Cuts::even(len, step);
-            if step == 1 || self.need_of_blocks(&grid(cuts.clone()), working)?.peak <= allowance {
-                return Ok(cuts);
-            }
-            step = aligned(step / 2, storage);
-        }
+        let step = aligned((target / each).clamp(1, len), storage).max(storage).min(len);
+        Ok(Cuts::even(len, step))
     }
 
     /// Returns the step of the storage that the array is read from, along its rows or its columns.
@@ -350,15 +340,18 @@ enum Axis {
 
 /// Returns a length shorter than one that needs so much, which fits; `None` where not even one line does.
 fn fitting(longest: u64, need: u64, allowance: u64, needs: impl Fn(u64) -> Result<u64>) -> Result<Option<u64>> {
-    let share = (u128::from(longest) * u128::from(allowance) / u128::from(need.max(1))) as u64;
-    let mut len = share.min(longest.saturating_sub(1));
-    while len > 0 {
-        if needs(len)? <= allowance {
-            return Ok(Some(len));
-        }
+    if longest < 2 {
+        return Ok(None);
+    }
+    let least = needs(1)?;
+    let Some(room) = allowance.checked_sub(least) else { return Ok(None) };
+    // Most needs are a number of bytes and so many for each line more.
+    let each = (need.saturating_sub(least) / (longest - 1)).max(1);
+    let mut len = (room / each).saturating_add(1).min(longest - 1);
+    while len > 1 && needs(len)? > allowance {
         len /= 2;
     }
-    Ok(None)
+    Ok(Some(len))
 }
 
 /// Rounds down to a multiple of the storage's step, where one is left.

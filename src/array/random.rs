@@ -67,6 +67,17 @@ pub fn uniform(rows: u64, cols: u64, seed: u64, chunk_rows: impl Into<Option<u64
 /// Describes a `rows × cols` matrix of standard normal numbers, cut into `chunk_rows` rows (`None`: as fits).
 ///
 /// The last bits rest on the system's `ln`, `sin` and `cos`: the same on one machine, not promised across machines.
+///
+/// # Examples
+///
+/// ```
+/// use allotment::{Cluster, array::{Over, random}};
+/// let cluster = Cluster::builder().allowance("64MiB".parse()?).workers(2).build()?;
+/// let x = random::normal(10_000, 2, 7, 1000);
+/// let (mean, std) = (x.mean(&cluster, Over::Whole)?[0], x.std(&cluster, Over::Whole, 1)?[0]);
+/// assert!(mean.abs() < 0.03 && (std - 1.0).abs() < 0.03);
+/// # Ok::<(), allotment::Error>(())
+/// ```
 pub fn normal(rows: u64, cols: u64, seed: u64, chunk_rows: impl Into<Option<u64>>) -> Array {
     random(Distribution::Normal, rows, cols, seed, chunk_rows.into())
 }

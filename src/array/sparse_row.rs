@@ -6,7 +6,7 @@
 //!                                                   the row passes by, then the next piece does
 //! ```
 //!
-//! The code is written once and compiled for plain registers and for AVX2 with FMA, and what the processor has is asked
+//! A second kind of sum keeps the rounding errors beside it, for rows whose terms nearly cancel. The code is written once and compiled for plain registers and for AVX2 with FMA, and what the processor has is asked
 //! once in a process. Always true: each number is added up in the order of the columns, so that it depends on its own row
 //! only; with FMA a product is not rounded before it is added.
 
@@ -25,6 +25,12 @@ impl SparseRow<'_> {
     /// Adds the row times `matrix` to `out`; `matrix` holds as many values as `out` for each column, row by row.
     pub(crate) fn add_times(self, matrix: &[f64], out: &mut [f64]) {
         Arch::new().dispatch(AddTimes { row: self, matrix, out });
+    }
+
+    /// Adds the row times `matrix` to the unevaluated sums `high + low`, with the digits of sums in twice the precision: the
+    /// rounding errors of products and of sums are added up in `low` (Ogita, Rump & Oishi 2005, algorithm 5.3).
+    pub(crate) fn add_times_in_pairs(self, matrix: &[f64], high: &mut [f64], low: &mut [f64]) {
+        Arch::new().dispatch(AddTimesInPairs { row: self, matrix, high, low });
     }
 
     /// Adds the row, turned into a column, times the row `t` to `acc`, of which each row is as long as `t`.
@@ -86,6 +92,45 @@ fn piece<S: Simd, const N: usize>(simd: S, row: SparseRow<'_>, matrix: &[f64], o
     width
 }
 
+struct AddTimesInPairs<'a> {
+    row: SparseRow<'a>,
+    matrix: &'a [f64],
+    high: &'a mut [f64],
+    low: &'a mut [f64],
+}
+
+impl WithSimd for AddTimesInPairs<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let AddTimesInPairs { row, matrix, high, low } = self;
+        let k = high.len();
+        for first in (0..k).step_by(S::F64_LANES) {
+            let piece = first..k.min(first + S::F64_LANES);
+            let mut sum = simd.partial_load_f64s(&high[piece.clone()]);
+            let mut errors = simd.partial_load_f64s(&low[piece.clone()]);
+            for (&col, &value) in row.cols.iter().zip(row.values) {
+                let start = col as usize * k;
+                let right = simd.partial_load_f64s(&matrix[start + piece.start..start + piece.end]);
+                let value = simd.splat_f64s(value);
+                let product = simd.mul_f64s(value, right);
+                // Fused, so that it is what the rounding of the product left.
+                let of_product = simd.mul_add_f64s(value, right, simd.neg_f64s(product));
+                // Knuth's sum of two: what its rounding left is exact, whichever is the larger.
+                let next = simd.add_f64s(sum, product);
+                let added = simd.sub_f64s(next, sum);
+                let of_sum = simd.sub_f64s(sum, simd.sub_f64s(next, added));
+                let of_added = simd.sub_f64s(product, added);
+                errors = simd.add_f64s(errors, simd.add_f64s(simd.add_f64s(of_sum, of_added), of_product));
+                sum = next;
+            }
+            simd.partial_store_f64s(&mut high[piece.clone()], sum);
+            simd.partial_store_f64s(&mut low[piece], errors);
+        }
+    }
+}
+
 struct AddTransposedTimes<'a> {
     row: SparseRow<'a>,
     t: &'a [f64],
@@ -134,6 +179,23 @@ mod tests {
             let factor = [0.0, 2.0, 0.0, -1.0, 5.0];
             let expected = (0..5 * k).map(|i| 1.0 + factor[i / k] * t[i % k]);
             assert!(acc.into_iter().eq(expected), "{k} columns, transposed");
+        }
+    }
+
+    #[test]
+    fn pairs_keep_what_a_sum_of_large_numbers_leaves() {
+        // 2^60 + 1 − 2^60, and (1 + 2^-30)² − 1 − 2^-29 = 2^-60: nothing of either is left in plain sums.
+        let (large, near) = (2f64.powi(60), 1.0 + 2f64.powi(-30));
+        let (cols, values) = ([0u32, 1, 2], [large, 1.0, -large]);
+        for k in 0..11 {
+            let (mut high, mut low) = (vec![0.5; k], vec![0.25; k]);
+            SparseRow { cols: &cols, values: &values }.add_times_in_pairs(&vec![1.0; 3 * k], &mut high, &mut low);
+            assert!(high.iter().zip(&low).all(|(high, low)| high + low == 1.75), "{k} columns: {high:?} {low:?}");
+            let matrix: Vec<f64> = (0..3 * k).map(|i| [near, -1.0, -2f64.powi(-29)][i / k.max(1)]).collect();
+            let (mut high, mut low) = (vec![0.0; k], vec![0.0; k]);
+            let row = SparseRow { cols: &cols, values: &[near, 1.0, 1.0] };
+            row.add_times_in_pairs(&matrix, &mut high, &mut low);
+            assert!(high.iter().zip(&low).all(|(high, low)| high + low == 2f64.powi(-60)), "{k} columns");
         }
     }
 

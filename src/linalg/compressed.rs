@@ -113,22 +113,31 @@ pub(crate) fn compressed_triplets(
     mean: Vec<f64>,
     options: &SvdCompressedOptions,
 ) -> Result<Triplets> {
-    check_request(a, options)?;
+    options.plan(cluster, a)?;
     let operator = Operator::new("svd_compressed", a, mean)?;
-    let least = a.rows().min(a.cols());
-    let width = (options.k as u64).saturating_add(options.n_oversamples as u64).min(least) as usize;
-    let size = Size { k: options.k, width, capacity: LEAST_CAPACITY.max(3 * width) };
+    let size = size(a, options);
     let mut space = Krylov::begin(cluster, operator, size, options.seed, options.progress.clone())?;
     let ritz = iterate(&mut space, options)?;
-    let vectors = Arc::new(space.vectors(&ritz, width)?);
+    let vectors = Arc::new(space.vectors(&ritz, size.width)?);
     let (operator, passes) = space.end();
     let progress = pass_of(&options.progress, passes);
     let found = triplets(cluster, &operator, &vectors, options.k, progress)?;
     refine(cluster, &operator, found, options, passes + 1)
 }
 
+pub(super) fn size(a: &Array, options: &SvdCompressedOptions) -> Size {
+    let least = a.rows().min(a.cols());
+    let width = (options.k as u64).saturating_add(options.n_oversamples as u64).min(least) as usize;
+    Size { k: options.k, width, capacity: LEAST_CAPACITY.max(3 * width) }
+}
+
+/// Returns what making `l` vectors of length `p` orthonormal takes between refining passes.
+pub(super) fn refining_bytes(l: usize, p: usize) -> u64 {
+    (3 * l * p * 8) as u64 + r_of_rows_bytes(l)
+}
+
 /// Refuses what has no answer.
-fn check_request(a: &Array, options: &SvdCompressedOptions) -> Result<()> {
+pub(super) fn check_request(a: &Array, options: &SvdCompressedOptions) -> Result<()> {
     check_k("svd_compressed", a, options.k)?;
     if options.tolerance.is_nan() || options.tolerance <= 0.0 {
         let expected = "above 0, or infinite to take n_power_iter as it is";
@@ -203,7 +212,7 @@ fn refine(
             break;
         }
         let (next, l) = (found.next.clone(), found.next.nrows());
-        let bytes = (3 * next.len() * 8) as u64 + r_of_rows_bytes(l);
+        let bytes = refining_bytes(l, next.ncols());
         let run = move || orthonormal_in_order(next.clone());
         let vectors = Arc::new(on_lane(cluster, operator.operation(), bytes, run)?);
         if vectors.nrows() < options.k {

@@ -1,9 +1,10 @@
 //! Dense kernels on one thread: products, QR, SVD and symmetric eigenvectors of matrices in memory.
 //!
-//! The only file that knows `faer`. What goes in and comes out are nalgebra matrices (column by column) and slices
-//! of rows (row by row, as blocks are stored); both are viewed in place, never copied for the call's sake.
+//! The gram is made of packed panels ([`Packed`]), everything else by `faer`, which only this file knows. What goes in and
+//! comes out are nalgebra matrices (column by column) and slices of rows (row by row, as blocks are stored); both are viewed in
+//! place, never copied for the call's sake.
 //!
-//! Always true: one thread (lanes are the parallelism), and every call leaves through [`LeaveAvx`], because faer's
+//! Always true: one thread (lanes are the parallelism), and every call of faer leaves through [`LeaveAvx`], because its
 //! kernels end with the upper halves of the vector registers in use, which makes every plain float loop that runs
 //! afterwards on the same thread about four times slower.
 
@@ -13,12 +14,12 @@ mod reflections;
 use faer::diag::DiagMut;
 use faer::dyn_stack::{MemBuffer, MemStack, StackReq};
 use faer::linalg::cholesky::llt::factor as llt;
-use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::linalg::{evd, matmul, svd, triangular_solve};
 use faer::prelude::default;
 use faer::{Accum, MatMut, MatRef, Par};
 use nalgebra::DMatrix;
 
+use crate::array::Packed;
 use crate::error::{Error, Result};
 
 pub(crate) use factors::qr_of;
@@ -45,30 +46,15 @@ pub fn gram_upper(rows: &[f64], n_rows: usize, n_cols: usize, acc: &mut DMatrix<
     if n_rows == 0 || n_cols == 0 {
         return Ok(());
     }
-    let _exit = LeaveAvx;
-    for rows in rows.chunks(gram_rows(n_cols) * n_cols) {
-        let x = MatRef::from_row_major_slice(rows, rows.len() / n_cols, n_cols);
-        triangular::matmul(
-            as_faer_mut(acc),
-            BlockStructure::TriangularUpper,
-            Accum::Add,
-            x.transpose(),
-            BlockStructure::Rectangular,
-            x,
-            BlockStructure::Rectangular,
-            1.0,
-            Par::Seq,
-        );
-    }
+    let (mut packed, acc) = (Packed::new(n_cols), acc.as_mut_slice());
+    packed.add_gram_of(rows, acc);
+    packed.finish_gram(acc);
     Ok(())
 }
 
-/// Returns how many rows the triangular product takes at once: 256 KiB of them, and enough to be worth while.
-///
-/// The product reads rows in place, so that many of them touch more pages than a core has translations at hand. Of the
-/// speed of GEMM it reaches 0.88 with 64 rows of 500 and 0.66 with 512; 0.74 with 256 rows of 100 and 0.27 to 0.6 with 512.
-pub(crate) fn gram_rows(n_cols: usize) -> usize {
-    ((1 << 15) / n_cols.max(1)).clamp(64, 256)
+/// Returns the bytes that [`gram_upper`] holds besides its arguments.
+pub(crate) fn gram_upper_bytes(n_cols: usize) -> u64 {
+    Packed::bytes(n_cols)
 }
 
 /// Writes `rows · componentsᵀ` into `out`: `n_rows` rows, one value for each row of `components`.

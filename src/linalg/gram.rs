@@ -17,6 +17,7 @@ use nalgebra::DMatrix;
 
 use super::block_qr::refuse_non_finite;
 use super::dense::{Eigh, eigh, eigh_bytes};
+use super::plans::plan_eigh_gram;
 use super::products::{Shifted, gram_bytes, times_bytes};
 use super::tsqr::columns;
 use super::{check_fits, on_lane, part_of, signs, whole_rows};
@@ -77,12 +78,11 @@ pub fn gram(cluster: &Cluster, a: &Array, progress: Option<Progress>) -> Result<
 /// ```
 pub fn eigh_gram(cluster: &Cluster, a: &Array, k: usize, progress: Option<Progress>) -> Result<GramEigh> {
     let p = columns(a, "eigh_gram")?;
-    check_fits(cluster, eigh_gram_bytes(p, k), || too_wide("eigh_gram", p))?;
+    plan_eigh_gram(cluster, a, k)?;
     let gram = upper(cluster, a, "eigh_gram", part_of(&progress, 0, 2))?;
     // `eigh` reads the lower triangle.
-    let bytes = eigh_bytes(p, k) + (p * p * 8) as u64;
     let Eigh { values, vectors } =
-        on_lane(cluster, "eigh_gram eigenvectors", bytes, move || eigh(&gram.transpose(), k))?;
+        on_lane(cluster, "eigh_gram eigenvectors", eigenvectors_bytes(p, k), move || eigh(&gram.transpose(), k))?;
     let mut components = vectors.transpose();
     signs::fix_rows(&mut components);
     // Rounding may leave an eigenvalue of zero a little below it.
@@ -93,15 +93,20 @@ pub fn eigh_gram(cluster: &Cluster, a: &Array, k: usize, progress: Option<Progre
     Ok(GramEigh { values, vectors: components.transpose(), residuals })
 }
 
-/// Returns the most that a task of [`eigh_gram`] holds besides its block, for so many columns and eigenpairs.
-fn eigh_gram_bytes(p: usize, k: usize) -> u64 {
-    let square = (p * p * 8) as u64;
-    (3 * square + gram_bytes(p)).max(eigh_bytes(p, k) + 2 * square)
+/// Returns what the eigenvectors of a gram take.
+pub(super) fn eigenvectors_bytes(p: usize, k: usize) -> u64 {
+    eigh_bytes(p, k) + (p * p * 8) as u64
 }
 
 /// Says what no worker can hold, and what would help.
-fn too_wide(operation: &str, p: usize) -> String {
+pub(super) fn too_wide(operation: &str, p: usize) -> String {
     format!("{operation}: gram of {p} columns (select fewer columns)")
+}
+
+/// Returns what the second pass of [`eigh_gram`] holds besides its block.
+pub(super) fn check_working(k: usize, p: usize) -> Working {
+    let bytes = (k * p * 8) as u64;
+    Working { fixed: 2 * bytes + times_bytes(p), per_row: (k * 8) as u64, kept: bytes }
 }
 
 /// Returns what the pass of [`upper`] holds besides its block.
@@ -166,8 +171,7 @@ fn gram_times(
     progress: Option<Progress>,
 ) -> Result<DMatrix<f64>> {
     let (k, p) = components.shape();
-    let (bytes, components) = ((k * p * 8) as u64, Arc::new(components));
-    let working = Working { fixed: 2 * bytes + times_bytes(p), per_row: (k * 8) as u64, kept: bytes };
+    let (working, components) = (check_working(k, p), Arc::new(components));
     let map = move |block: &Block| -> Result<DMatrix<f64>> {
         let (values, mut t) = (Shifted::new(block, &[]), vec![0.0; block.rows() * k]);
         values.times(&components, &mut t)?;

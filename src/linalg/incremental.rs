@@ -18,7 +18,7 @@ use nalgebra::{DMatrix, DMatrixView};
 use super::block_qr::refuse_non_finite;
 use super::dense::{SmallSvd, svd_bytes, svd_small};
 use super::products::{Shifted, tile_bytes, tile_rows};
-use super::{check_fits, on_lane, signs, whole_rows};
+use super::{check_fits_or, on_lane, signs, whole_rows};
 use crate::array::{Array, Block};
 use crate::error::{Error, Result};
 use crate::runtime::Cluster;
@@ -126,11 +126,14 @@ impl IncrementalPca {
     /// Those of [`partial_fit`](Self::partial_fit); [`Error::TooBig`] before any work when a step does not fit a worker;
     /// those of the blocks. What was learnt before an error stays.
     pub fn fit_blocks(&mut self, cluster: &Cluster, x: &Array) -> Result<()> {
-        for block in whole_rows(x).blocks(cluster)? {
+        let blocks = whole_rows(x).blocks(cluster)?;
+        let (rows, cols) = (blocks.plan().block_rows as usize, blocks.plan().block_cols as usize);
+        let most = incremental_pca_bytes(rows, cols, self.k).saturating_add(blocks.plan().projected_bytes);
+        let hint = format!("use smaller blocks, such as with_block_rows({})", (rows / 2).max(1));
+        check_fits_or(cluster, most, &format!("incremental pca of {rows} rows at once"), &hint)?;
+        for block in blocks {
             let block = block?;
             let bytes = incremental_pca_bytes(block.rows(), block.cols(), self.k) + block.anonymous_bytes();
-            let hint = || format!("incremental pca of {} rows at once (use smaller blocks)", block.rows());
-            check_fits(cluster, bytes, hint)?;
             let known = self.clone();
             *self = on_lane(cluster, "incremental pca", bytes, move || {
                 let mut next = known.clone();

@@ -30,7 +30,7 @@ use super::dense::{Eigh, SmallSvd, eigh, eigh_bytes, gemm, svd_bytes, svd_small}
 use super::operator::{Operator, pass_of};
 use super::rows::{add_turned, overlap, r_of_rows, r_of_rows_bytes};
 use super::{check_fits, on_lane};
-use crate::array::random;
+use crate::array::{Plan, random};
 use crate::error::Result;
 use crate::runtime::{Cluster, Progress};
 
@@ -43,6 +43,48 @@ pub(crate) struct Size {
     pub(crate) width: usize,
     /// Vectors that the space may hold, at least three blocks and `k`.
     pub(crate) capacity: usize,
+}
+
+impl Size {
+    /// Returns how many Ritz vectors a restart keeps, where there is room.
+    fn kept(self) -> usize {
+        self.k + 2 * self.capacity.saturating_sub(self.k) / 5
+    }
+
+    /// Refuses blocks of so many vectors if a pass, a step on a lane or the last look would not fit.
+    pub(crate) fn check_fits(self, cluster: &Cluster, operator: &Operator, width: usize) -> Result<()> {
+        let (p, operation) = (operator.n_cols(), operator.operation());
+        let bytes = (self.capacity.min(p) * p * 8) as u64;
+        let last = self.k + self.width;
+        let passes = operator.pass_bytes(width, bytes).max(operator.pass_bytes(last, (last * p * 8) as u64));
+        let need = passes.max(Size { width, ..self }.between_bytes(p));
+        check_fits(cluster, need, || {
+            format!("{operation} of {p} columns (ask for fewer components, or select columns)")
+        })
+    }
+
+    /// Returns the plan of up to so many steps, each a pass and the tasks after it, of which it holds the vectors.
+    pub(crate) fn plan(self, cluster: &Cluster, operator: &Operator, n_steps: usize) -> Result<Plan> {
+        self.check_fits(cluster, operator, self.width)?;
+        let (p, name) = (operator.n_cols(), operator.operation());
+        let held = (self.capacity.min(p) * p * 8) as u64;
+        let fresh = random::normal(p as u64, self.width as u64, 0, None).plan(cluster)?;
+        let mut step = operator.array().plan_runs(cluster, &operator.runs(self.width, held))?;
+        step.projected_bytes = step.projected_bytes.max(fresh.projected_bytes).max(self.between_bytes(p));
+        // After a pass: making it orthonormal, the Ritz values, a restart, and random vectors made and fitted in.
+        step.tasks += 4 + fresh.tasks;
+        let mut first = step.clone();
+        first.add_pass(name);
+        // The first pass may show that the values need a factor, and is made again with it; and there is a first block.
+        Ok(first.then_up_to(n_steps.saturating_add(1), name, &step))
+    }
+
+    /// Returns what the tasks between passes take over so many columns: the most of any of them.
+    pub(crate) fn between_bytes(self, p: usize) -> u64 {
+        let held = self.capacity.min(p);
+        let turning = lane_bytes(held, self.width, p) + (self.kept().max(self.k + self.width).min(held) * p * 8) as u64;
+        turning.max(eigh_bytes(held, held) + (3 * held * held * 8) as u64)
+    }
 }
 
 /// A growing space, and G as seen from it.
@@ -133,8 +175,7 @@ impl Krylov {
             return Ok(());
         }
         // Many kept vectors widen the gap below those that are asked for; many steps between restarts use it.
-        let keep = (k + 2 * (capacity - k) / 5).min(capacity.saturating_sub(2 * newest.nrows())).max(k);
-        let keep = keep.min(self.h.nrows());
+        let keep = self.size.kept().min(capacity.saturating_sub(2 * newest.nrows())).max(k).min(self.h.nrows());
         let kept = self.vectors(ritz, keep)?;
         self.h = DMatrix::from_diagonal(&ritz.values[..keep].to_vec().into());
         // The vectors that stay hang together with the newest block by their own last rows, which its step will find.
@@ -179,18 +220,8 @@ impl Krylov {
         on_lane(&self.cluster, self.operator.operation(), bytes, run)
     }
 
-    /// Refuses blocks of so many vectors if a pass, a step on a lane or the last look would not fit.
     fn check_fits(&self, width: usize) -> Result<()> {
-        let (p, operation) = (self.operator.n_cols(), self.operator.operation());
-        let Size { k, capacity, .. } = self.size;
-        let held = capacity.min(p);
-        let bytes = (held * p * 8) as u64;
-        let last = k + self.size.width;
-        let passes = self.operator.pass_bytes(width, bytes).max(self.operator.pass_bytes(last, (last * p * 8) as u64));
-        let need = passes.max(lane_bytes(held, width, p));
-        check_fits(&self.cluster, need, || {
-            format!("{operation} of {p} columns (ask for fewer components, or select columns)")
-        })
+        self.size.check_fits(&self.cluster, &self.operator, width)
     }
 
     /// Returns the first Ritz vectors, as rows.

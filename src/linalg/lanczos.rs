@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::runtime::{Cluster, Progress};
 
 /// Vectors of a block and of the last look beyond those that are asked for.
-const GUARDS: usize = 4;
+pub(super) const GUARDS: usize = 4;
 /// Vectors of a block: few enough for a long history, enough for few passes.
 const WIDEST_BLOCK: usize = 20;
 /// Vectors of a space, at least.
@@ -83,7 +83,8 @@ pub struct Lanczos {
     pub mean: Vec<f64>,
     /// How many of the singular values are above rounding: greater than `max(shape) ε s[0]`.
     pub rank: usize,
-    /// `‖Aᵀ(A v)/σ − σ v‖ / σ` of each component, from a pass over the data; beyond the rank `‖A v‖ / s[0]`.
+    /// `‖Aᵀ(A v)/σ − σ v‖ / σ` of each component, from a pass over the data; beyond the rank `‖A v‖ / s[0]`. Within `σ` times
+    /// this of each `σ` the matrix has a singular value, to the `ε s[0]` of rounding.
     pub residuals: Vec<f64>,
     /// The largest entry of `|UᵀU − I|` over the columns within the rank.
     pub orthogonality: f64,
@@ -97,6 +98,11 @@ pub struct Lanczos {
 /// to `ε s[0]` and the square of their residual; vectors to their residual over the gap, and where σ is small, to about
 /// `ε (s[0]/σ)²`, because `AᵀA` is iterated. Repeated values are found as often as they are there. The same input on the
 /// same chunk grid gives the same bits on any number of workers.
+///
+/// Of a value far below the first, `ε s[0]` is what is known and no more: at `10⁻⁶ s[0]` ten digits of it and three of its
+/// vector, below about `10⁻⁸ s[0]` that there is something small. The residuals say which: within `σ` times its residual of
+/// each `σ` there is a singular value of the matrix, and one near or above 1 says that nothing is known of a triplet but its size.
+/// [`svd`](super::svd()) does not square the matrix and knows the vectors of such values better, where it fits.
 ///
 /// Vectors as long as the matrix is wide are held in memory, 128 or `2 k + 160` of them, whichever is more; nothing columns ×
 /// columns is, and nothing as tall as the matrix.
@@ -120,7 +126,7 @@ pub struct Lanczos {
 /// # Ok::<(), allotment::Error>(())
 /// ```
 pub fn lanczos(cluster: &Cluster, a: &Array, options: &LanczosOptions) -> Result<Lanczos> {
-    check_request(a, options)?;
+    options.plan(cluster, a)?;
     let mean = match &options.centre {
         Centre::Nothing => Vec::new(),
         Centre::Mean => a.mean(cluster, Over::EachColumn)?,
@@ -144,13 +150,25 @@ impl Lanczos {
     ///
     /// # Errors
     /// [`Error::ShapeMismatch`] when `a` has another number of columns.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use allotment::{Cluster, array::Array, linalg::{LanczosOptions, lanczos}};
+    /// let cluster = Cluster::builder().allowance("64MiB".parse()?).workers(2).build()?;
+    /// let a = Array::from_rows(&[[3.0, 0.0], [0.0, 2.0], [4.0, 0.0]])?.to_csr()?;
+    /// let found = lanczos(&cluster, &a, &LanczosOptions { k: 1, ..Default::default() })?;
+    /// let u = found.left_vectors(&a)?.compute(&cluster)?.to_vec::<f64>();
+    /// assert!((found.s[0] - 5.0).abs() < 1e-14 && (u[0] - 0.6).abs() < 1e-14 && (u[2] - 0.8).abs() < 1e-14);
+    /// # Ok::<(), allotment::Error>(())
+    /// ```
     pub fn left_vectors(&self, a: &Array) -> Result<Array> {
         left_vectors(a, &self.mean, &self.vt, &self.s, self.rank)
     }
 }
 
 /// Refuses what has no answer.
-fn check_request(a: &Array, options: &LanczosOptions) -> Result<()> {
+pub(super) fn check_request(a: &Array, options: &LanczosOptions) -> Result<()> {
     check_k("lanczos", a, options.k)?;
     if !(LEAST_TOLERANCE..1.0).contains(&options.tolerance) {
         let expected = format!("from {LEAST_TOLERANCE:e}, where rounding begins, to below 1");
@@ -162,7 +180,7 @@ fn check_request(a: &Array, options: &LanczosOptions) -> Result<()> {
     Ok(())
 }
 
-fn size(a: &Array, k: usize) -> Size {
+pub(super) fn size(a: &Array, k: usize) -> Size {
     let width = (k + GUARDS).min(WIDEST_BLOCK).min(a.rows().min(a.cols()) as usize);
     Size { k, width, capacity: LEAST_CAPACITY.max(2 * k + 8 * width) }
 }

@@ -17,8 +17,8 @@ use nalgebra::DMatrix;
 use super::block_qr::BlockWays;
 use super::dense::{SmallSvd, gemm, svd_bytes, svd_small};
 use super::products::{Shifted, times_bytes};
-use super::tsqr::{Tsqr, block_r_bytes, columns, r_of};
-use super::{check_fits, on_lane, part_of, whole_rows};
+use super::tsqr::{Tsqr, columns, r_of};
+use super::{on_lane, part_of, whole_rows};
 use crate::array::{Array, Block, DType, Working};
 use crate::error::{Error, Result};
 use crate::runtime::{Cluster, Progress};
@@ -77,9 +77,8 @@ pub struct Lstsq {
 pub fn lstsq(cluster: &Cluster, a: &Array, b: &Array, options: &LstsqOptions) -> Result<Lstsq> {
     let both = beside(a, b)?;
     let (n, m, all) = (columns(a, "lstsq")?, columns(b, "lstsq")?, columns(&both, "lstsq")?);
-    let share = rcond(a, options)?;
-    let bytes = (block_r_bytes(all)).max(svd_bytes(n + 1, n) + 6 * (all * all * 8) as u64);
-    check_fits(cluster, bytes, || format!("lstsq of {n} columns and {m} right sides (select fewer columns)"))?;
+    let (share, bytes) = (rcond(a, options)?, solve_bytes(n, all));
+    options.plan(cluster, a, b)?;
     let Tsqr { r, ways } = r_of(cluster, &both, "lstsq", part_of(&options.progress, 0, 2))?;
     let norms = (r.columns(0, n).norm(), (n..all).map(|j| r.column(j).norm()).collect::<Vec<_>>());
     let least = usize::try_from(a.rows()).unwrap_or(n).min(n);
@@ -94,8 +93,19 @@ pub fn lstsq(cluster: &Cluster, a: &Array, b: &Array, options: &LstsqOptions) ->
     Ok(solved)
 }
 
+/// Returns what solving takes with `all` columns, of which A has the first `n`.
+pub(super) fn solve_bytes(n: usize, all: usize) -> u64 {
+    svd_bytes(n + 1, n) + 6 * (all * all * 8) as u64
+}
+
+/// Returns what the second pass holds besides its block.
+pub(super) fn check_working(m: usize, all: usize) -> Working {
+    let bytes = (m * all * 8) as u64;
+    Working { fixed: 3 * bytes + times_bytes(all), per_row: (m * 8) as u64, kept: bytes }
+}
+
 /// Returns `[A | b]`, in blocks of whole rows.
-fn beside(a: &Array, b: &Array) -> Result<Array> {
+pub(super) fn beside(a: &Array, b: &Array) -> Result<Array> {
     if a.rows() != b.rows() {
         let expected = "A and b need one number of rows".into();
         return Err(Error::ShapeMismatch { operation: "lstsq", left: a.shape(), right: b.shape(), expected });
@@ -140,8 +150,7 @@ fn gradients(cluster: &Cluster, both: &Array, x: &DMatrix<f64>, progress: Option
     let mut right = DMatrix::zeros(m, all);
     right.columns_mut(0, n).tr_copy_from(x);
     (0..m).for_each(|j| right[(j, n + j)] = -1.0);
-    let (right, bytes) = (Arc::new(right), (m * all * 8) as u64);
-    let working = Working { fixed: 3 * bytes + times_bytes(all), per_row: (m * 8) as u64, kept: bytes };
+    let (right, working) = (Arc::new(right), check_working(m, all));
     let of_block = move |block: &Block| -> Result<DMatrix<f64>> {
         let (values, mut residual) = (Shifted::new(block, &[]), vec![0.0; block.rows() * m]);
         values.times(&right, &mut residual)?;

@@ -51,15 +51,16 @@ pub use incremental::{IncrementalPca, incremental_pca_bytes};
 pub use lanczos::{Centre, Lanczos, LanczosOptions, lanczos};
 pub use lstsq::{Lstsq, LstsqOptions, lstsq};
 pub use pca::{Components, Pca, PcaOptions, PcaSolver, pca, pca_bytes};
-pub use plans::plan_tsqr;
+pub use plans::{plan_eigh_gram, plan_gram, plan_tsqr};
 pub use qr::{Qr, QrOptions, qr};
-pub use svd::{Svd, SvdMethod, SvdOptions, svd};
+pub use svd::{Svd, SvdMethod, SvdOptions, SvdSolver, svd};
 pub use tsqr::{Tsqr, block_r_bytes, tsqr};
 pub use work::{Answer, Work};
 
 use std::sync::Arc;
 
 use crate::array::Array;
+use crate::bytes::ByteSize;
 use crate::error::{Error, Result};
 use crate::runtime::{Blocks, Cluster, Progress};
 
@@ -85,8 +86,18 @@ fn whole_rows(a: &Array) -> Array {
 
 /// Refuses what no worker could hold, before any block is read; `what` names it and says what would help.
 fn check_fits(cluster: &Cluster, need: u64, what: impl FnOnce() -> String) -> Result<()> {
-    let allowance = cluster.allowance();
-    if need <= allowance { Ok(()) } else { Err(Error::too_big(what(), need, allowance, allowance)) }
+    if need <= cluster.allowance() { Ok(()) } else { refuse(cluster, need, &what(), "") }
+}
+
+/// Refuses what no worker could hold, before any block is read, with what to do instead of raising the allowance.
+fn check_fits_or(cluster: &Cluster, need: u64, task: &str, instead: &str) -> Result<()> {
+    if need <= cluster.allowance() { Ok(()) } else { refuse(cluster, need, task, &format!("{instead}, or ")) }
+}
+
+fn refuse(cluster: &Cluster, need: u64, task: &str, instead: &str) -> Result<()> {
+    let (allowance, least) = (cluster.allowance(), ByteSize(need).rounded_up());
+    let remedy = format!("{instead}use an allowance of at least {least}").into();
+    Err(Error::TooBig { task: task.into(), need, allowance, largest: allowance, remedy })
 }
 
 /// Makes a progress callback for one of several passes over the same blocks: to the caller they are one run.

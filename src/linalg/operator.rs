@@ -22,7 +22,7 @@ use std::sync::Arc;
 use nalgebra::{DMatrix, DVector};
 
 use super::block_qr::refuse_non_finite;
-use super::dense::{self, qr_bytes};
+use super::dense::{self, gram_upper_bytes, qr_bytes};
 use super::products::Shifted;
 use super::rows::{r_of_rows, r_of_rows_bytes, stacked_r};
 use super::tsqr::columns;
@@ -163,7 +163,7 @@ impl Operator {
         progress: Option<Progress>,
     ) -> Result<Products> {
         let (l, p) = v.shape();
-        let runs = Runs { name: self.operation, n: 1 << self.depth(l), working: self.working(l, held), progress };
+        let runs = Runs { progress, ..self.runs(l, held) };
         let (operator, vectors) = (self.clone(), v.clone());
         let found = self.array.reduce_runs(
             cluster,
@@ -265,9 +265,17 @@ impl Operator {
             BlockKind::Dense => rows_at_once(self.n_cols) as u64 * (p + l) * 8,
             BlockKind::Csr => p * 8,
         };
-        let look = r_of_rows_bytes(l as usize) + qr_bytes(2 * l as usize, l as usize) + 8 * l * l * 8;
+        let look = r_of_rows_bytes(l as usize)
+            + gram_upper_bytes(l as usize)
+            + qr_bytes(2 * l as usize, l as usize)
+            + 8 * l * l * 8;
         // Two partials while they are joined; shift, rest, counts and a row in hand; whatever else is kept.
         Working { fixed: 2 * kept + tile + 5 * p * 8 + look + held, per_row: 2 * l * 8, kept }
+    }
+
+    /// Returns how a pass deals its blocks.
+    pub(crate) fn runs(&self, l: usize, held: u64) -> Runs {
+        Runs { name: self.operation, n: 1 << self.depth(l), working: self.working(l, held), progress: None }
     }
 
     /// Returns how many partials may wait at once: the depth of the tree over the runs.

@@ -24,7 +24,7 @@ use nalgebra::DMatrix;
 use super::gram::eigen_residuals;
 use super::tsqr::columns;
 use super::{part_of, whole_rows};
-use crate::array::Array;
+use crate::array::{Array, Plan};
 use crate::error::{Error, Result};
 use crate::runtime::{Cluster, Progress};
 use scores::scores;
@@ -34,8 +34,9 @@ use solve::{Found, solve};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub enum PcaSolver {
-    /// The covariance while it fits the allowance and is moderate: up to 5000 columns, or where a fifth of all components
-    /// or a share of the variance is asked for; else Lanczos. [`Pca::solver`] tells which it was.
+    /// The covariance while it is moderate: up to 5000 columns, or where a component for every fifth column or a share of the
+    /// variance is asked for; else Lanczos. The allowance has no say: what does not fit is refused, naming a solver that
+    /// would. [`Pca::solver`] tells which it was.
     #[default]
     Auto,
     /// Eigenvectors of the covariance: exact, two passes, columns × columns numbers in memory. A variance is known to a
@@ -120,6 +121,44 @@ impl Default for PcaOptions {
     }
 }
 
+impl PcaOptions {
+    /// Returns what [`pca`] of a matrix will take, without computing anything: the solver's passes and that of the scores. Of an
+    /// iterative solver, or where a share of the variance is asked for, it is a bound.
+    ///
+    /// # Errors
+    /// Those of [`pca`] that come before any work: [`Error::TooBig`] names a solver that would fit, if one does.
+    ///
+    /// # Examples
+    /// ```
+    /// use allotment::{Cluster, array::random, linalg::{PcaOptions, PcaSolver}};
+    /// let cluster = Cluster::builder().allowance("64MiB".parse()?).workers(2).build()?;
+    /// let x = random::normal(100_000, 20, 1, 10_000);
+    /// let options = PcaOptions { components: 5.into(), ..Default::default() };
+    /// let plan = options.plan(&cluster, &x)?;
+    /// assert_eq!((plan.passes, plan.tasks), (2, 21), "ten blocks, twice, and the eigenvectors");
+    /// assert!(PcaOptions { solver: PcaSolver::Lanczos, ..options }.plan(&cluster, &x)?.is_bound);
+    /// # Ok::<(), allotment::Error>(())
+    /// ```
+    pub fn plan(&self, cluster: &Cluster, x: &Array) -> Result<Plan> {
+        let (x, p) = (&whole_rows(x), check_request(x, self)?);
+        let plan = solve::plan(cluster, x, p, choose(x, p, self), self)?;
+        let most = self.components.at_most(x.rows(), p);
+        let scores = x.plan_runs(cluster, &scores::runs(x.kind(), most, p))?;
+        Ok(match self.components {
+            Components::Count(_) => plan.then("pca scores", &scores),
+            Components::Variance(_) => plan.then_up_to(1, "pca scores", &scores),
+        })
+    }
+
+    /// Returns the solver that [`pca`] of a matrix takes: that which was asked for, or the one that the shape gives.
+    ///
+    /// # Errors
+    /// [`Error::BadArgument`] for what [`pca`] refuses.
+    pub fn settled_solver(&self, x: &Array) -> Result<PcaSolver> {
+        Ok(choose(x, check_request(x, self)?, self))
+    }
+}
+
 /// Principal components, and the figures that show them to be right.
 #[derive(Clone, Debug)]
 pub struct Pca {
@@ -172,7 +211,8 @@ pub struct Pca {
 /// ```
 pub fn pca(cluster: &Cluster, x: &Array, options: &PcaOptions) -> Result<Pca> {
     let (x, p) = (&whole_rows(x), check_request(x, options)?);
-    let solver = choose(cluster, x, p, options);
+    options.plan(cluster, x)?;
+    let solver = choose(x, p, options);
     let passes = solve::parts(solver) + 1;
     let Found { mean, components, values, total } = solve(cluster, x, p, solver, options)?;
     let scored = scores(cluster, x, &components, &mean, part_of(&options.progress, passes - 1, passes))?;
@@ -196,6 +236,18 @@ impl Pca {
     ///
     /// # Errors
     /// [`Error::ShapeMismatch`] when `x` has not as many columns as the components.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use allotment::{Cluster, array::random, linalg::{PcaOptions, pca}};
+    /// let cluster = Cluster::builder().allowance("64MiB".parse()?).workers(2).build()?;
+    /// let fit = random::normal(1000, 6, 7, 200);
+    /// let found = pca(&cluster, &fit, &PcaOptions { components: 3.into(), ..PcaOptions::default() })?;
+    /// let others = found.transform(&random::normal(50, 6, 8, None))?;   // an expression: nothing is computed yet
+    /// assert_eq!(others.compute(&cluster)?.shape(), (50, 3));
+    /// # Ok::<(), allotment::Error>(())
+    /// ```
     pub fn transform(&self, x: &Array) -> Result<Array> {
         transform(x, &self.components, &self.mean)
     }
@@ -204,6 +256,19 @@ impl Pca {
     ///
     /// # Errors
     /// [`Error::ShapeMismatch`] when `scores` has not one column for each component.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use allotment::{Cluster, array::random, linalg::{PcaOptions, pca}};
+    /// let cluster = Cluster::builder().allowance("64MiB".parse()?).workers(2).build()?;
+    /// let x = random::normal(1000, 4, 7, 200);
+    /// let found = pca(&cluster, &x, &PcaOptions { components: 4.into(), ..PcaOptions::default() })?;
+    /// // All components hold all of it, to rounding.
+    /// let back = found.inverse_transform(&found.scores)?.subtract(&x)?.compute(&cluster)?;
+    /// assert!(back.to_vec::<f64>().iter().all(|off| off.abs() < 1e-13));
+    /// # Ok::<(), allotment::Error>(())
+    /// ```
     pub fn inverse_transform(&self, scores: &Array) -> Result<Array> {
         inverse_transform(scores, &self.components, &self.mean)
     }
@@ -259,18 +324,17 @@ pub fn pca_bytes(n_cols: usize, k: usize) -> u64 {
 /// Up to so many columns their covariance is decomposed within a dozen seconds.
 const MODERATE_COLUMNS: usize = 5000;
 
-/// Settles on a solver.
-fn choose(cluster: &Cluster, x: &Array, p: usize, options: &PcaOptions) -> PcaSolver {
+/// Settles on a solver, by the shape and by what is asked for: the allowance would change the bits.
+fn choose(x: &Array, p: usize, options: &PcaOptions) -> PcaSolver {
     if options.solver != PcaSolver::Auto {
         return options.solver;
     }
     let most = options.components.at_most(x.rows(), p);
-    let many = 5 * most as u64 >= x.rows().min(p as u64);
-    let fits = solve::covariance_bytes(p, most) <= cluster.allowance();
     match options.components {
         // The other solvers do not know all variances.
         Components::Variance(_) => PcaSolver::CovarianceEigh,
-        Components::Count(_) if fits && (many || p <= MODERATE_COLUMNS) => PcaSolver::CovarianceEigh,
+        // The vectors that Lanczos holds for so many would take as much as the covariance.
+        Components::Count(_) if p <= MODERATE_COLUMNS || 5 * most >= p => PcaSolver::CovarianceEigh,
         Components::Count(_) => PcaSolver::Lanczos,
     }
 }

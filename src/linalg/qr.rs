@@ -23,7 +23,7 @@ use super::block_qr::{BlockWays, Rows, qr_of_block_bytes};
 use super::dense::{self, qr_bytes, qr_of};
 use super::products::{Shifted, tile_bytes, tile_rows};
 use super::tsqr::{columns, stacked};
-use super::{check_fits, part_of, whole_rows};
+use super::{part_of, whole_rows};
 use crate::array::{Array, Block, BlockInfo, BlockKind, DType, DenseBlock, StoredBlock, Working};
 use crate::error::{Error, Result};
 use crate::runtime::{Cluster, Progress, TaskContext, task_context};
@@ -59,6 +59,9 @@ pub struct Qr {
 /// workers. The data are read twice, and Q is written twice: once as the blocks' own factors, which are given back.
 /// [`tsqr`](super::tsqr()) gives R alone, in one pass.
 ///
+/// Of a wide matrix Q is square and R as wide as the matrix, and what must fit is a square of the columns all the same:
+/// where it does not, the QR of the transpose, `Aᵀ = Q R`, gives `A = Rᵀ Qᵀ` with a long Qᵀ, left as chunks.
+///
 /// # Errors
 /// [`Error::NonFinite`] with the place of a NaN or an infinity; [`Error::TooBig`] when a columns × columns matrix does
 /// not fit the allowance; [`Error::SpoolFull`] when Q does not fit the disk; and whatever reading the blocks gives.
@@ -76,8 +79,8 @@ pub struct Qr {
 /// ```
 pub fn qr(cluster: &Cluster, a: &Array, options: &QrOptions) -> Result<Qr> {
     let n = columns(a, "qr")?;
+    options.plan(cluster, a)?;
     let working = working(n);
-    check_fits(cluster, working.fixed, || format!("qr of {n} columns (select fewer columns)"))?;
     let a = with_fixed_blocks(cluster, &whole_rows(a), working)?;
     let factored = a.reduce_blocks(
         cluster,
@@ -118,7 +121,7 @@ fn none(n: usize) -> Result<Qr> {
 }
 
 /// Returns what either pass holds besides its block.
-fn working(n: usize) -> Working {
+pub(super) fn working(n: usize) -> Working {
     let square = (n * n * 8) as u64;
     let (block, per_row) = qr_of_block_bytes(n);
     // Two Rs; the stack, its reflections and its Q, which is turned before it is stored; and the new R.

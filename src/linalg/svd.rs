@@ -3,9 +3,14 @@
 //! A wide matrix is factored as its transpose, which is tall and has the same singular values, with u and v exchanged; one
 //! that is cut into block columns, in blocks of whole rows. What is as long as the longer side is never held.
 //!
+//! Of a wide matrix, say 50 × 10⁶, a task holds some columns, and what must fit is a square of its rows. Each of the two passes reads as
+//! many bytes as the matrix has where columns can be read by themselves: from chunks, memory, and what is made. A file gives whole rows
+//! only, and is read once for each run of columns; `plan` of the transpose says how many bytes that is. There
+//! [`Array::persist`] first reads it once, by rows, and leaves chunks from which columns can be read.
+//!
 //! Two passes over the blocks. The first gives R ([`tsqr`](super::tsqr())), whose singular values and right singular vectors
-//! are those of the matrix; or, where the reflections of that do not fit the allowance but a gram does, the gram, whose
-//! eigenvalues are their squares. The second multiplies every block by V Σ⁻¹, which is that block's rows of U, and sums what
+//! are those of the matrix; or, where that is asked for because it takes fewer bytes, the gram, whose eigenvalues are their
+//! squares. The second multiplies every block by V Σ⁻¹, which is that block's rows of U, and sums what
 //! tells whether the answer is right: `Aᵀu`, which must be `σ v`, and `UᵀU`, which must be the identity. U itself is never
 //! held: it is an expression, computed a block at a time by whoever asks for it.
 
@@ -14,19 +19,33 @@ use std::sync::Arc;
 use nalgebra::DMatrix;
 
 use super::block_qr::BlockWays;
-use super::dense::{self, SmallSvd, eigh, eigh_bytes, svd_bytes, svd_small};
+use super::dense::{self, SmallSvd, eigh, eigh_bytes, gram_upper_bytes, svd_bytes, svd_small};
 use super::gram;
 use super::products::{Shifted, tile_bytes, tile_rows};
 use super::qr::off_identity;
-use super::tsqr::{Tsqr, block_r_bytes, columns, r_of};
-use super::{on_lane, part_of, signs, whole_rows};
+use super::tsqr::{Tsqr, columns, r_of, r_working};
+use super::{check_fits_or, on_lane, part_of, signs, whole_rows};
 use crate::array::{Array, Block, Working};
 use crate::error::{Error, Result};
 use crate::runtime::{Cluster, Progress};
 
+/// What an SVD goes through. The allowance never chooses: it would change the bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
+pub enum SvdSolver {
+    /// R of the matrix: nothing is squared, and small singular values are as good as large ones.
+    #[default]
+    Tsqr,
+    /// The gram of the shorter side, in fewer bytes and faster. Singular values below about 10⁻⁷ of the largest are lost in
+    /// it: they are beyond the rank.
+    Gram,
+}
+
 /// Settings of [`svd`].
 #[derive(Clone, Default, serde::Serialize, serde::Deserialize)]
 pub struct SvdOptions {
+    /// What it goes through.
+    pub solver: SvdSolver,
     /// Whether to give `u`, as an expression that costs nothing until it is computed or saved.
     pub compute_u: bool,
     /// Called as blocks finish; both passes count.
@@ -42,8 +61,7 @@ pub enum SvdMethod {
     Tsqr(BlockWays),
     /// Through R of the transpose, because the matrix is wider than tall.
     TransposedTsqr(BlockWays),
-    /// Through the gram of the shorter side, because R's reflections do not fit the allowance. Singular values below about
-    /// 10⁻⁷ of the largest are lost in it: they are beyond the rank.
+    /// Through the gram of the shorter side.
     Gram,
     /// From a random sketch: the first few triplets.
     Compressed,
@@ -83,7 +101,8 @@ pub struct Svd {
 ///
 /// # Errors
 /// [`Error::NonFinite`] with the place of a NaN or an infinity;
-/// [`Error::TooBig`] when a square of the shorter side does not fit the allowance.
+/// [`Error::TooBig`] when a square of the shorter side does not fit the allowance; it names [`SvdSolver::Gram`] where that
+/// would.
 ///
 /// # Examples
 /// ```
@@ -100,11 +119,13 @@ pub struct Svd {
 /// # Ok::<(), allotment::Error>(())
 /// ```
 pub fn svd(cluster: &Cluster, a: &Array, options: &SvdOptions) -> Result<Svd> {
+    options.plan(cluster, a)?;
     let shape = a.shape();
     let wide = shape.0 < shape.1;
     let tall = whole_rows(&if wide { a.transpose() } else { a.clone() });
     let Right { s, mut vt, rank, method } =
-        right(cluster, &tall, wide, part_of(&options.progress, 0, 2)).map_err(|error| exchanged(error, wide))?;
+        right(cluster, &tall, wide, options.solver, part_of(&options.progress, 0, 2))
+            .map_err(|error| exchanged(error, wide))?;
     signs::fix_rows(&mut vt);
     let mut scaled = Arc::new(scaled_components(&vt, &s, rank));
     let sums = pass_over_u(cluster, &tall, scaled.clone(), part_of(&options.progress, 1, 2))?;
@@ -146,47 +167,56 @@ struct Right {
 }
 
 /// Finds them by the first pass.
-fn right(cluster: &Cluster, tall: &Array, wide: bool, progress: Option<Progress>) -> Result<Right> {
+fn right(cluster: &Cluster, tall: &Array, wide: bool, solver: SvdSolver, progress: Option<Progress>) -> Result<Right> {
     let (n, shape) = (columns(tall, "svd")?, tall.shape());
-    let needs = needs(n);
-    if needs.by_gram(cluster.allowance()) {
+    let (_, need) = solver.needs(n);
+    if solver == SvdSolver::Gram {
         let gram = gram::upper(cluster, tall, "svd gram", progress)?;
         // `eigh` reads the lower triangle.
-        let found = on_lane(cluster, "svd of the gram", needs.of_gram, move || eigh(&gram.transpose(), n))?;
+        let found = on_lane(cluster, "svd of the gram", need, move || eigh(&gram.transpose(), n))?;
         let s: Vec<f64> = found.values.iter().map(|value| value.max(0.0).sqrt()).collect();
         // The squares are known to ε of the largest square.
         let rank = rank_of(&s, shape, |share| share.sqrt());
         return Ok(Right { s, vt: found.vectors.transpose(), rank, method: SvdMethod::Gram });
     }
     let Tsqr { r, ways } = r_of(cluster, tall, "svd", progress)?;
-    let SmallSvd { s, vt, .. } = on_lane(cluster, "svd of R", needs.of_r, move || svd_small(&r))?;
+    let SmallSvd { s, vt, .. } = on_lane(cluster, "svd of R", need, move || svd_small(&r))?;
     let rank = rank_of(&s, shape, |share| share);
     let method = if wide { SvdMethod::TransposedTsqr(ways) } else { SvdMethod::Tsqr(ways) };
     Ok(Right { s, vt, rank, method })
 }
 
-/// What the first pass' result takes to factor, in either way.
-pub(super) struct Needs {
-    /// R and its SVD.
-    pub(super) of_r: u64,
-    /// The gram and its eigenvectors.
-    pub(super) of_gram: u64,
-    /// The most of R's way, the pass included.
-    whole_r: u64,
-}
-
-impl Needs {
-    /// Returns whether only the gram fits.
-    pub(super) fn by_gram(&self, allowance: u64) -> bool {
-        self.whole_r > allowance && self.of_gram <= allowance
+impl SvdSolver {
+    /// Returns what the first pass holds besides its block, and what its result takes to factor.
+    pub(super) fn needs(self, n: usize) -> (Working, u64) {
+        let square = (n * n * 8) as u64;
+        match self {
+            SvdSolver::Tsqr => (r_working(n), svd_bytes(n, n) + square),
+            SvdSolver::Gram => (gram::upper_working(n), eigh_bytes(n, n) + square),
+        }
     }
-}
 
-pub(super) fn needs(n: usize) -> Needs {
-    let square = (n * n * 8) as u64;
-    let of_r = svd_bytes(n, n) + square;
-    let of_gram = (eigh_bytes(n, n) + square).max(4 * square + tile_bytes(n));
-    Needs { of_r, of_gram, whole_r: block_r_bytes(n).max(of_r) }
+    /// Returns the most that any task holds besides its block.
+    fn most(self, n: usize) -> u64 {
+        let (working, need) = self.needs(n);
+        need.max(working.fixed).max(check_working(n).fixed)
+    }
+
+    /// Refuses what no worker could hold, naming what would fit.
+    pub(super) fn check_fits(self, cluster: &Cluster, n: usize) -> Result<()> {
+        let (need, task) = (self.most(n), format!("svd of {n} columns by the {}", self.name()));
+        let by_gram = self == SvdSolver::Tsqr && SvdSolver::Gram.most(n) <= cluster.allowance();
+        let fewer = "use svd_compressed or lanczos for the first triplets, select fewer columns";
+        let instead = if by_gram { "use SvdSolver::Gram (--solver gram)" } else { fewer };
+        check_fits_or(cluster, need, &task, instead)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            SvdSolver::Tsqr => "tsqr",
+            SvdSolver::Gram => "gram",
+        }
+    }
 }
 
 impl Svd {
@@ -240,7 +270,7 @@ fn keep_larger(largest: &mut [f64], others: &[f64]) {
 /// Returns what the second pass holds for a block besides the block itself.
 pub(super) fn check_working(n: usize) -> Working {
     // Two partials being joined, U's rows of a tile, and the tile where it has to be widened.
-    let fixed = 4 * (n * n * 8) as u64 + 2 * tile_bytes(n);
+    let fixed = 4 * (n * n * 8) as u64 + 2 * tile_bytes(n) + gram_upper_bytes(n);
     Working { fixed, per_row: 0, kept: 2 * (n * n * 8) as u64 }
 }
 

@@ -41,8 +41,7 @@ pub(crate) fn triplets(
 ) -> Result<Triplets> {
     let (image, look) = operator.look_at(cluster, vectors, progress)?;
     let ((l, p), shape, scale) = (vectors.shape(), operator.array().shape(), operator.scale());
-    let bytes = svd_bytes(l, l) + (10 * l * l * 8 + 6 * l * p * 8) as u64;
-    let vectors = vectors.clone();
+    let (bytes, vectors) = (triplets_bytes(l, p), vectors.clone());
     on_lane(cluster, operator.operation(), bytes, move || {
         let SmallSvd { s, vt: turn, .. } = svd_small(&square(&look.r, l))?;
         let (mut vt, mut image_t) = (DMatrix::zeros(l, p), DMatrix::zeros(l, p));
@@ -64,6 +63,11 @@ pub(crate) fn triplets(
         let vt = vt.rows(0, k).into_owned();
         Ok(Triplets { s, vt, rank: rank.min(k), residuals, orthogonality, next: image_t })
     })
+}
+
+/// Returns what turning `l` vectors of length `p` takes after the pass.
+pub(crate) fn triplets_bytes(l: usize, p: usize) -> u64 {
+    svd_bytes(l, l) + (10 * l * l * 8 + 6 * l * p * 8) as u64
 }
 
 /// Returns U = (A − mean) V Σ⁻¹ as an expression; columns beyond the rank are zero.

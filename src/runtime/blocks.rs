@@ -14,7 +14,7 @@
 //! or scheduler; at most O(lanes + log blocks) partials are alive, and those that wait keep their bytes reserved; a block whose lane is lost is run again; of several
 //! failures the one of the lowest block is reported.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::cluster::Cluster;
@@ -71,7 +71,7 @@ impl std::fmt::Debug for Blocks {
 }
 
 /// How often a block is run again whose lane was lost.
-const RETRIES: u32 = 3;
+pub(super) const RETRIES: u32 = 3;
 
 impl Cluster {
     /// Runs `map` on every block number and returns the results in block order.
@@ -163,7 +163,8 @@ impl Cluster {
         for _ in 0..n_runners {
             let cells = Cells::one(self.hub(), &task.name);
             runners.push(Future::new(cells.clone(), 0));
-            let job: Work = Arc::new(Runner { cells, run: run.clone(), claimed: Mutex::new(None) });
+            let (claimed, retries_left) = (Mutex::new(None), AtomicU32::new(RETRIES));
+            let job: Work = Arc::new(Runner { cells, run: run.clone(), claimed, retries_left });
             if let Err(refused) = self.hub().submit(&job, &task, &[]) {
                 if runners.len() == 1 {
                     log.forget();
@@ -179,8 +180,7 @@ impl Cluster {
                 None => Ok(take()),
             }
         };
-        let name = Task::named(blocks.name.clone());
-        Ok((self.submit_fallible(name, runners, finish)?, log))
+        Ok((self.submit_fallible(Task::named(blocks.name.clone()), runners, finish)?, log))
     }
 }
 
@@ -263,6 +263,7 @@ struct Runner<M> {
     run: Arc<Shared<M>>,
     /// The block that this runner is at; still there at the next attempt when the lane was lost.
     claimed: Mutex<Option<usize>>,
+    retries_left: AtomicU32,
 }
 
 impl<M> Job for Runner<M>
@@ -273,7 +274,8 @@ where
         if self.cells.control.is_stopped() {
             return Outcome::Done;
         }
-        let again = lock(&self.claimed).take().inspect(|_| self.run.log.note_retry());
+        self.run.log.note_retries(&self.retries_left);
+        let again = lock(&self.claimed).take();
         if let Some(block) = again.or_else(|| self.run.claim()) {
             *lock(&self.claimed) = Some(block);
             self.run.run(block);
@@ -339,8 +341,8 @@ mod tests {
     #[test]
     fn more_blocks_than_there_can_be_results_are_an_error_and_no_panic() {
         let cluster = Cluster::builder().workers(1).build().expect("a cluster");
-        let refused =
-            cluster.map_blocks(&Blocks { n: 1 << 60, ..Blocks::named("absurd") }, |i, _| Ok(i)).expect_err("16 EiB");
+        let vast = Blocks { n: 1 << 60, ..Blocks::named("vast") };
+        let refused = cluster.map_blocks(&vast, |i, _| Ok(i)).expect_err("16 EiB");
         assert!(matches!(refused, Error::OutOfMemory { .. }), "{refused}");
     }
 

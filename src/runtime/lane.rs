@@ -143,9 +143,16 @@ impl Drop for Lane {
 
 /// Runs one task on this thread, gives its bytes back, and says what the lane does next.
 fn run_task(hub: &Arc<Hub>, run: WorkRun) -> Next<Work> {
-    let WorkRun { lane, worker, task, name, work, grant } = run;
-    let context =
-        TaskContext { hub: hub.clone(), job: work.clone(), name: name.clone(), worker, lane: Some(lane), run: None };
+    let WorkRun { lane, worker, task, name, work, retries_left, grant } = run;
+    let context = TaskContext {
+        hub: hub.clone(),
+        job: work.clone(),
+        name: name.clone(),
+        worker,
+        lane: Some(lane),
+        retries_left,
+        run: None,
+    };
     let outcome = within(context, grant, || work.run(&name));
     let end = match outcome {
         Outcome::Done => End::Done,
@@ -174,8 +181,15 @@ pub(crate) fn run_serially(hub: &Arc<Hub>, job: &Work, spec: &Spec) {
     let name = &spec.name;
     let mut retries = spec.retries;
     loop {
-        let context =
-            TaskContext { hub: hub.clone(), job: job.clone(), name: name.clone(), worker: 0, lane: None, run: None };
+        let context = TaskContext {
+            hub: hub.clone(),
+            job: job.clone(),
+            name: name.clone(),
+            worker: 0,
+            lane: None,
+            retries_left: retries,
+            run: None,
+        };
         match within(context, None, || job.run(name)) {
             Outcome::Done => return,
             // The caller's thread is in here: a shutdown comes from another thread, and is heard between two blocks.

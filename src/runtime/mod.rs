@@ -8,7 +8,7 @@
 //!    └──────────────────────── Future, answered once ◀──────────────────────────┘
 //! ```
 //!
-//! A task is submitted (`submit.rs`, `inputs.rs`, `reduce.rs`, `blocks.rs`, `batch/`), decided about (`core/`), run by a
+//! A task is submitted (`submit.rs`, `inputs.rs`, `reduce.rs`, `blocks.rs`, `ahead.rs`, `batch/`), decided about (`core/`), run by a
 //! lane (`lane.rs`, `jobs.rs`) and answered (`cell.rs`, `future.rs`). Actors (`supervisor.rs`, `worker.rs`) start, stop
 //! and restart what runs; all of them live on one control thread per cluster. There are no globals: two clusters in a
 //! process never meet.
@@ -17,6 +17,7 @@
 //! has a bound and every wait an end.
 
 mod actor;
+mod ahead;
 mod batch;
 mod blocking;
 mod blocks;
@@ -47,6 +48,7 @@ mod tree;
 mod worker;
 
 pub use actor::Actor;
+pub(crate) use ahead::Ahead;
 pub use batch::{BatchedMap, ItemProgress, KeepGoing, Stream, Unordered};
 pub use blocking::blocking;
 pub use blocks::{Blocks, Progress};
@@ -64,4 +66,6 @@ pub use report::RunReport;
 pub(crate) use report::Seconds;
 pub use scheduler::Scheduler;
 pub use submit::Full;
+pub(crate) use task::keep;
 pub use task::{Task, TaskContext, task_context};
+pub(crate) use tree::Tree;

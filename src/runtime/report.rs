@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use super::cluster::Cluster;
 use super::hub::{Hub, lock};
 use super::memory::Region;
+use super::task::with_context;
 use crate::bytes::ByteSize;
 
 /// So many reports are kept.
@@ -54,7 +55,7 @@ pub struct RunReport {
     pub bytes_read: Option<u64>,
     /// From the start of the run to its end.
     pub duration: Duration,
-    /// How often a block was run again whose lane was lost.
+    /// How often one of its tasks started again, because the lane that had it was lost.
     pub retries: u32,
     /// Whether it ended without a result.
     pub failed: bool,
@@ -145,8 +146,11 @@ impl RunLog {
         (self.done.fetch_add(1, Relaxed) + 1).min(self.tasks)
     }
 
-    pub(crate) fn note_retry(&self) {
-        self.retries.fetch_add(1, Relaxed);
+    /// Notes how many attempts of the task that runs on this thread were lost since it last noted how many it has left.
+    pub(crate) fn note_retries(&self, left_before: &AtomicU32) {
+        if let Some(left) = with_context(|context| Some(context.retries_left)) {
+            self.retries.fetch_add(left_before.fetch_min(left, Relaxed).saturating_sub(left), Relaxed);
+        }
     }
 
     pub(crate) fn note_read(&self, bytes: u64) {
@@ -286,10 +290,36 @@ mod tests {
             cluster.map_blocks(&big, |_, _| Ok(())).expect_err("1 TiB");
             assert_eq!(cluster.runs(), []);
         }
-        cluster.chaos().kill_lanes(1);
-        cluster.map_blocks(&run("lost", 50), |_, _| Ok(())).expect("it is run again");
+        for lost in [1, 2] {
+            cluster.chaos().kill_lanes(lost);
+            cluster.map_blocks(&run("lost", 50), |_, _| Ok(())).expect("it is run again");
+            let report = cluster.runs().pop().expect("one run");
+            assert_eq!((report.failed, report.done, report.retries), (false, 50, lost as u32), "{report}");
+            let again = ["1 block again", "2 blocks again"][lost - 1];
+            assert!(report.to_string().ends_with(again), "{report}");
+        }
+    }
+
+    #[test]
+    fn a_block_whose_worker_dies_in_the_middle_of_it_counts_as_run_again() {
+        let [cluster, _] = clusters();
+        let (started, starts) = crossbeam_channel::unbounded();
+        let (go, wait) = crossbeam_channel::bounded::<()>(0);
+        let held = move |i: usize, context: &crate::runtime::TaskContext| {
+            started.send((i, context.worker())).expect("the test listens");
+            // Ends when the other side is dropped.
+            let _closed = wait.recv();
+            Ok(i)
+        };
+        let sum = cluster.start_reduce_blocks(&run("held", 2), held, |a, b| Ok(a + b)).expect("taken");
+        let (first, worker) = starts.recv().expect("a block");
+        let _other = starts.recv().expect("the other");
+        cluster.chaos().kill_worker(worker);
+        assert_eq!(starts.recv().expect("once more").0, first);
+        drop(go);
+        assert_eq!(sum.wait().expect("both"), Some(1));
         let report = cluster.runs().pop().expect("one run");
-        assert!(!report.failed && report.done == 50, "{report}");
+        assert_eq!((report.done, report.retries), (2, 1), "{report}");
     }
 
     #[test]

@@ -247,6 +247,8 @@ pub struct TaskContext {
     pub(crate) worker: usize,
     /// `None` under `Scheduler::Serial`.
     pub(crate) lane: Option<LaneId>,
+    /// How often it may start again.
+    pub(crate) retries_left: u32,
     /// The run over blocks that the task works for, where it does.
     pub(crate) run: Option<Arc<RunLog>>,
 }

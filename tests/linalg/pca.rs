@@ -140,12 +140,14 @@ fn transform_loses_no_digits_to_a_mean_a_billion_times_the_deviation() {
     // Steps of 2^-10 around 2^30 are exact in f64.
     let steps = noise(200, 3, 16).map(|x| (x * 64.0).round() / 1024.0);
     let far = Array::from_nalgebra(&steps.add_scalar(2f64.powi(30))).with_block_rows(64);
-    let found = pca(&cluster, &far, &options(3)).unwrap();
-    let (scores, again) = (scores_of(&cluster, &found), to_matrix(&cluster, &found.transform(&far).unwrap()));
-    // The mean, of which there is one f64, is off by up to 2^-24; the deviations are about 2^-6.
-    assert!((&scores - &again).amax() < 2f64.powi(-22), "{}", (&scores - &again).amax());
-    let span = |m: &DMatrix<f64>| m.row(0) - m.row(1);
-    assert!((span(&scores) - span(&again)).amax() < 1e-15, "differences of scores do not know the mean");
+    for far in [far.clone(), far.to_csr().unwrap()] {
+        let found = pca(&cluster, &far, &options(3)).unwrap();
+        let (scores, again) = (scores_of(&cluster, &found), to_matrix(&cluster, &found.transform(&far).unwrap()));
+        // The mean, of which there is one f64, is off by up to 2^-24; the deviations are about 2^-6.
+        assert!((&scores - &again).amax() < 2f64.powi(-22), "{}", (&scores - &again).amax());
+        let span = |m: &DMatrix<f64>| m.row(0) - m.row(1);
+        assert!((span(&scores) - span(&again)).amax() < 1e-15, "differences of scores do not know the mean");
+    }
 }
 
 #[test]
@@ -250,15 +252,14 @@ fn iterating_solvers_do_not_mind_constant_columns_fewer_rows_than_columns_and_no
 }
 
 #[test]
-fn auto_takes_the_covariance_while_it_is_moderate_and_lanczos_beyond() {
+fn auto_takes_the_covariance_while_it_is_moderate_and_lanczos_beyond_whatever_the_allowance() {
     let tight = Cluster::builder().allowance("48MiB".parse().unwrap()).workers(1).build().unwrap();
-    let solver = |cols, k| {
-        let x = allotment::array::random::uniform(60, cols, 1, 20);
-        pca(&tight, &x, &options(k)).unwrap().solver
-    };
-    assert_eq!(solver(40, 3), PcaSolver::CovarianceEigh);
+    let found = |cols, k| pca(&tight, &allotment::array::random::uniform(60, cols, 1, 20), &options(k));
+    assert_eq!(found(40, 3).unwrap().solver, PcaSolver::CovarianceEigh);
+    assert_eq!(found(6000, 3).unwrap().solver, PcaSolver::Lanczos);
     // 3000² numbers are 69 MiB.
-    assert_eq!(solver(3000, 3), PcaSolver::Lanczos);
+    let error = found(3000, 3).unwrap_err();
+    assert!(matches!(error, Error::TooBig { .. }) && error.to_string().contains("--solver lanczos"), "{error}");
 }
 
 /// Rows of ten kinds, of which each has values in 200 columns of its own: 40 in a row, 60,000 columns in all.

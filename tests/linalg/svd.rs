@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use allotment::array::{Array, BlockKind, DType, random};
-use allotment::linalg::{SvdMethod, SvdOptions, svd, tsqr};
+use allotment::io::npy;
+use allotment::linalg::{SvdMethod, SvdOptions, SvdSolver, svd, tsqr};
 use allotment::runtime::Scheduler;
 use allotment::{Cluster, Error};
 use nalgebra::DMatrix;
@@ -119,6 +120,28 @@ fn a_wide_matrix_has_the_svd_of_its_transpose_with_u_and_v_exchanged() {
 }
 
 #[test]
+fn a_wide_array_is_read_once_a_pass_from_chunks_and_from_a_file_once_for_each_run_of_columns() {
+    let (cluster, home) = (cluster(2), tempfile::tempdir().unwrap());
+    let path = home.path().join("wide.npy");
+    npy::save_array(&cluster, &random::normal(20, 50_000, 5, None), &path, None).unwrap();
+    let file = Array::from_source(Arc::new(npy::open(&path).unwrap()));
+    let read = |x: &Array| {
+        let n_before = cluster.runs().len();
+        let found = svd(&cluster, x, &SvdOptions::default()).unwrap();
+        assert!(found.residuals.iter().all(|r| *r < 1e-13), "{:?}", found.residuals);
+        let passes: Vec<_> =
+            cluster.runs()[n_before..].iter().map(|run| (run.tasks, run.bytes_read.unwrap())).collect();
+        (found.s, passes)
+    };
+    let bytes = 20 * 50_000 * 8;
+    let (expected, from_file) = read(&file);
+    assert!(from_file.len() == 2 && from_file.iter().all(|(tasks, read)| *tasks > 1 && *read == *tasks as u64 * bytes));
+    let (found, from_chunks) = read(&file.persist(&cluster).unwrap());
+    assert!(close(&found, &expected, 1e-14), "on whichever runs of columns");
+    assert!(from_chunks.len() == 2 && from_chunks.iter().all(|(_, read)| *read == bytes), "{from_chunks:?}");
+}
+
+#[test]
 fn a_tall_matrix_on_a_grid_with_block_columns_has_the_same_svd() {
     let (cluster, a) = (cluster(2), noise(300, 24, 9));
     let x = Array::from_nalgebra(&a).rechunk(70, 9);
@@ -133,10 +156,12 @@ fn a_tall_matrix_on_a_grid_with_block_columns_has_the_same_svd() {
 }
 
 #[test]
-fn where_reflections_do_not_fit_but_a_gram_does_the_gram_is_taken_and_reported() {
+fn where_reflections_do_not_fit_but_a_gram_does_the_refusal_names_the_gram() {
     let tight = Cluster::builder().allowance("10MiB".parse().unwrap()).workers(1).build().unwrap();
     let x = random::normal(2000, 400, 3, 100);
-    let found = svd(&tight, &x, &SvdOptions::default()).unwrap();
+    let error = svd(&tight, &x, &SvdOptions::default()).unwrap_err();
+    assert!(matches!(error, Error::TooBig { .. }) && error.to_string().contains("SvdSolver::Gram"), "{error}");
+    let found = svd(&tight, &x, &SvdOptions { solver: SvdSolver::Gram, ..Default::default() }).unwrap();
     assert_eq!(found.method, SvdMethod::Gram);
     let expected = svd(&cluster(2), &x, &SvdOptions::default()).unwrap();
     assert!(matches!(expected.method, SvdMethod::Tsqr(_)));

@@ -155,7 +155,7 @@ fn head(svg: &mut Svg, plan: &Plan, measured: Option<&Comparison<'_>>) {
     let (x, mut y) = (MARGIN, MARGIN + 14.0);
     svg.text((x, y), "title", &title(plan));
     let plural = |n: usize, what: &str, s: &str| format!("{} {what}{}", grouped(n as u64), if n == 1 { "" } else { s });
-    let (tasks, passes) = (plural(plan.tasks, "task", "s"), plural(plan.passes, "pass", "es"));
+    let (tasks, passes) = (plural(plan.tasks, "task", "s"), plan.passes_in_words());
     let (rows, cols) = (grouped(plan.block_rows), grouped(plan.block_cols));
     y += 22.0;
     svg.text((x, y), "line", &format!("{tasks} in {passes}, one per block of up to {rows} × {cols}"));

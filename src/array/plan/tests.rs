@@ -8,23 +8,33 @@ fn cluster(allowance: u64, workers: usize) -> Cluster {
 }
 
 #[test]
-fn blocks_shrink_with_the_allowance_and_not_with_the_workers() {
+fn neither_the_allowance_nor_the_workers_have_a_say_in_the_grid() {
     let array = random::uniform(1_000_000, 100, 1, None);
-    let mut last = u64::MAX;
-    for allowance in [256 << 20, 16 << 20, 4 << 20, 1 << 20, 64 << 10] {
-        let plans = [1, 2, 5].map(|workers| array.plan(&cluster(allowance, workers)).expect("a row fits"));
-        assert!(plans.iter().all(|plan| plan.grid == plans[0].grid && plan.projected_bytes <= allowance));
-        assert!(plans[0].block_rows <= last);
-        last = plans[0].block_rows;
+    for working in [Working::default(), Working::from(1 << 20), Working { fixed: 5 << 20, per_row: 80, kept: 1 << 20 }]
+    {
+        let plan = |allowance: u64, workers| array.plan_for(&cluster(allowance, workers), "test", working);
+        let roomy = plan(1 << 30, 2).expect("plenty");
+        let enough = roomy.projected_bytes;
+        for (allowance, workers) in [(enough, 1), (enough + 1, 5), (16 << 20, 2), (256 << 20, 3)] {
+            assert_eq!(plan(allowance, workers).expect("it fits").grid, roomy.grid);
+        }
+        let Err(Error::TooBig { need, .. }) = plan(enough - 1, 2) else { panic!("a byte less than it takes") };
+        assert_eq!(need, enough);
     }
-    assert!(last >= 40, "half the rows that would fit, or more: {last}");
+    let turned = array.transpose();
+    let plan = turned.plan(&cluster(64 << 20, 2)).expect("fits");
+    assert_eq!((plan.block_rows, plan.grid.rows.n_runs()), (100, 1), "a transposed array is cut along its columns");
+    let error = turned.plan(&cluster(1 << 20, 2)).expect_err("2 MiB, and turned").to_string();
+    let remedy = error.split("such as rechunk(100, ").nth(1).and_then(|rest| rest.split(')').next());
+    let cols: u64 = remedy.and_then(|cols| cols.parse().ok()).unwrap_or_else(|| panic!("{error}"));
+    assert!(turned.rechunk(100, cols).plan(&cluster(1 << 20, 2)).is_ok(), "{error}");
 }
 
 #[test]
 fn what_cannot_fit_is_refused_with_both_numbers() {
     let row = random::uniform(10, 1 << 20, 1, None);
-    let cut = row.plan(&cluster(1 << 20, 2)).expect("a row is cut where nobody asks for whole ones");
-    assert!(cut.block_rows == 1 && cut.block_cols < 1 << 17 && cut.grid.n_blocks() == cut.tasks, "{cut}");
+    let cut = row.plan(&cluster(2 << 20, 2)).expect("a row of 8 MiB is cut where nobody asks for whole ones");
+    assert!(cut.block_rows == 1 && cut.block_cols < 1 << 18 && cut.grid.n_blocks() == cut.tasks, "{cut}");
     let error = row.whole_rows().plan(&cluster(1 << 20, 2)).expect_err("a row takes 8 MiB");
     assert!(
         matches!(error, Error::TooBig { need, allowance, .. } if (need, allowance) == (8 << 20, 1 << 20)),
@@ -32,16 +42,6 @@ fn what_cannot_fit_is_refused_with_both_numbers() {
     );
     let given = random::uniform(1000, 1000, 1, 1000).plan(&cluster(1 << 20, 2)).expect_err("8 MB, as asked");
     assert!(given.to_string().contains("7.6 MiB") && given.to_string().contains("1.0 MiB"), "{given}");
-}
-
-#[test]
-fn the_allowance_has_no_say_where_a_block_fits_it() {
-    let (array, working) = (random::uniform(1_000_000, 100, 1, None), Working::from(1 << 20));
-    let grid = |allowance: u64| array.plan_for(&cluster(allowance, 2), "test", working).expect("fits").grid;
-    assert!([16 << 20, 64 << 20, 1 << 30].into_iter().all(|allowance| grid(allowance) == grid(8 << 20)));
-    let turned = array.transpose();
-    let plan = turned.plan(&cluster(64 << 20, 2)).expect("fits");
-    assert_eq!((plan.block_rows, plan.grid.rows.n_runs()), (100, 1), "a transposed array is cut along its columns");
 }
 
 #[test]

@@ -118,9 +118,20 @@ impl Extremes {
 
     /// Appends other groups.
     pub(super) fn append(mut self, other: Extremes) -> Extremes {
+        self.extend(other);
+        self
+    }
+
+    /// Appends other groups.
+    pub(super) fn extend(&mut self, other: Extremes) {
         self.ranks.extend(other.ranks);
         self.at.extend(other.at);
-        self
+    }
+
+    /// Makes room for so many groups in all, and not for more.
+    pub(super) fn reserve(&mut self, n: usize) {
+        self.ranks.reserve_exact(n.saturating_sub(self.ranks.len()));
+        self.at.reserve_exact(n.saturating_sub(self.at.len()));
     }
 
     /// Returns the values, exactly.

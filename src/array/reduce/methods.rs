@@ -3,7 +3,7 @@
 //! Each call is a pass of its own; who asks for more than one thing asks for them together.
 
 use super::extremes::{End, Extremes};
-use super::partial::Request;
+use super::partial::{Request, Share};
 use super::{Over, Statistic};
 use crate::array::{Array, Values};
 use crate::error::{Error, Result};
@@ -218,10 +218,19 @@ impl Array {
             _ => {}
         }
         let statistic = if end == End::Least { Statistic::Min } else { Statistic::Max };
-        let mut shares = self.collect(cluster, Request::of(&[(statistic, over)], self.cols()), None)?;
-        let share = &mut shares[over as usize];
-        let found = if end == End::Least { share.least.take() } else { share.greatest.take() };
-        Ok(found.unwrap_or_default())
+        let request = Request::of(&[(statistic, over)], self.cols());
+        let the_end = move |mut share: Share| {
+            let found = if end == End::Least { share.least.take() } else { share.greatest.take() };
+            found.unwrap_or_default()
+        };
+        let mut rows = Extremes::default();
+        let n_rows = if over == Over::EachRow { super::super::expr::to_usize(self.rows())? } else { 0 };
+        let take = |block: Extremes| {
+            rows.reserve(n_rows);
+            rows.extend(block);
+        };
+        let mut shares = self.collect(cluster, request, request.row_bytes(), the_end, take, None)?;
+        Ok(if over == Over::EachRow { rows } else { the_end(std::mem::take(&mut shares[over as usize])) })
     }
 
     /// Counts the values of each group that are not zero: zeros that a CSR array stores do not count, NaN does.

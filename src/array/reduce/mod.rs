@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   what is asked ──▶ one pass for all of it: sums, means, variances, extremes, counts     partial.rs, extremes.rs
-//!                 ├─▶ one pass for the quantiles of rows                                    quantile.rs
-//!                 └─▶ a few passes for those of columns, and for those of the whole         selection.rs, histogram.rs
+//!                 ├─▶ one pass for the quantiles of rows, and of columns of what is wide    quantile.rs
+//!                 └─▶ a few passes for those of other columns, and for those of the whole   selection.rs, histogram.rs
 //! ```
 //!
 //! Each block gives its share, shares join in block order, and the end is taken once: the same bits on any number of
@@ -24,16 +24,20 @@ mod numpy;
 mod oracle;
 mod partial;
 mod quantile;
+mod rows;
 mod selection;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use super::moments::Moments;
-use super::{Array, DType};
+use super::{Array, DType, Plan};
 use crate::error::{Error, Result};
 use crate::runtime::{Cluster, Progress};
 use extremes::{End, Extremes};
 use partial::{Request, Share};
+use rows::{Rows, check_kept};
 
 /// What to compute of a group of values.
 ///
@@ -107,7 +111,8 @@ impl Statistic {
 pub enum Over {
     /// All of them: one answer.
     Whole,
-    /// Those of a row: one answer for each row. The answers come home, as many as there are rows.
+    /// Those of a row: one answer for each row. The answers come home, as many as there are rows; until all are there they
+    /// are reserved, and refused where all workers together cannot hold them.
     EachRow,
     /// Those of a column: one answer for each column.
     EachColumn,
@@ -169,7 +174,8 @@ impl Array {
     /// Computes several statistics at once; the answers stand in the order of the questions.
     ///
     /// All that is no quantile shares one pass over the array. Quantiles (and medians) of rows add one pass for all of
-    /// them together. Those of columns add a few, again for all of them together, and so do those of the whole: one
+    /// them together, and so do those of columns where a dense array has 256 columns or more and whole columns of it can be read
+    /// by themselves. Other columns add a few, again for all of them together, and so do those of the whole: one
     /// where groups have up to 1,500 values or the dtype 8 bits, two for 16 bits, mostly three or four for a million rows of
     /// a wider dtype, and never more than eight. Where there are so many columns that 1,024 numbers for each would outweigh
     /// two blocks, counts are coarser and passes more: mostly four to six for 10,000 columns. Each pass tells `progress`
@@ -177,7 +183,8 @@ impl Array {
     ///
     /// # Errors
     ///
-    /// [`Error::BadArgument`] for a quantile that is not from 0 to 1; those of [`reduce_blocks`](Self::reduce_blocks).
+    /// [`Error::BadArgument`] for a quantile that is not from 0 to 1; [`Error::TooBig`] before any work for answers of rows that
+    /// all workers together cannot hold; those of [`reduce_blocks`](Self::reduce_blocks).
     ///
     /// # Examples
     ///
@@ -204,33 +211,94 @@ impl Array {
             }
             quantiles[*over as usize].push(q);
         }
-        let shares = self.collect(cluster, Request::of(reductions, self.cols()), progress.clone())?;
+        let of_rows: Vec<Statistic> =
+            reductions.iter().filter(|(_, over)| *over == Over::EachRow).map(|(statistic, _)| *statistic).collect();
+        let (shares, rows) = self.collect_answers(cluster, reductions, of_rows, progress.clone())?;
         let mut found = [Vec::new(), Vec::new(), Vec::new()];
         for over in [Over::Whole, Over::EachRow, Over::EachColumn] {
             let asked = &quantiles[over as usize];
             found[over as usize] = quantile::quantiles(self, cluster, over, asked, progress.clone())?;
         }
-        let mut found = found.map(Vec::into_iter);
+        let (mut found, mut rows) = (found.map(Vec::into_iter), rows.into_iter());
         let mut answers = Vec::with_capacity(reductions.len());
         for (statistic, over) in reductions {
             let (groups, n) = over.groups(self)?;
-            answers.push(match statistic.quantile() {
+            let row = (*over == Over::EachRow).then(|| rows.next()).flatten();
+            answers.push(match (statistic.quantile(), row) {
                 _ if n == 0 => vec![statistic.of_nothing(); groups],
-                Some(_) => found[*over as usize].next().unwrap_or_default(),
-                None => shares[*over as usize].finish(*statistic, n, self.dtype()),
+                (Some(_), _) => found[*over as usize].next().unwrap_or_default(),
+                (None, Some(row)) => row,
+                (None, None) => shares[*over as usize].finish(*statistic, n, self.dtype()),
             });
         }
         Ok(answers)
     }
 
-    /// Runs the pass that all but the quantiles share.
-    fn collect(&self, cluster: &Cluster, request: Request, progress: Option<Progress>) -> Result<[Share; 3]> {
+    /// Runs the pass that all but the quantiles share; finishes the answers of rows, in the order of their questions.
+    fn collect_answers(
+        &self,
+        cluster: &Cluster,
+        reductions: &[(Statistic, Over)],
+        of_rows: Vec<Statistic>,
+        progress: Option<Progress>,
+    ) -> Result<([Share; 3], Vec<Vec<f64>>)> {
+        let (n, dtype, rows) = (self.cols(), self.dtype(), super::expr::to_usize(self.rows())?);
+        let n_answers = of_rows.iter().filter(|statistic| statistic.quantile().is_none()).count();
+        // Quantiles have a place among the answers, which stays empty here.
+        let mut answers = vec![Vec::new(); of_rows.len()];
+        let asked = of_rows.clone();
+        let finish = move |share: Share| asked.iter().map(|s| share.finish(*s, n, dtype)).collect::<Vec<_>>();
+        let mut is_first = true;
+        let take = |block: Vec<Vec<f64>>| {
+            for ((answers, block), statistic) in answers.iter_mut().zip(block).zip(&of_rows) {
+                if is_first && statistic.quantile().is_none() {
+                    answers.reserve_exact(rows);
+                }
+                answers.extend(block);
+            }
+            is_first = false;
+        };
+        let request = Request::of(reductions, self.cols());
+        let shares = self.collect(cluster, request, 8 * n_answers as u64, finish, take, progress)?;
+        Ok((shares, answers))
+    }
+
+    /// Returns what the pass takes that all but the quantiles share.
+    pub(crate) fn plan_reduce(&self, cluster: &Cluster, reductions: &[(Statistic, Over)]) -> Result<Plan> {
+        let of_rows = |(statistic, over): &&(Statistic, Over)| *over == Over::EachRow && statistic.quantile().is_none();
+        let bytes = 8 * reductions.iter().filter(of_rows).count() as u64;
+        self.plan_for(cluster, "reduce", Request::of(reductions, self.cols()).working(bytes))
+    }
+
+    /// Runs the pass that all but the quantiles share. What `finish` makes of the rows' shares, `bytes_per_row` for each row, is
+    /// handed to `take` in row order; the other shares are returned.
+    fn collect<T: Send + 'static>(
+        &self,
+        cluster: &Cluster,
+        request: Request,
+        bytes_per_row: u64,
+        finish: impl Fn(Share) -> T + Send + Sync + 'static,
+        take: impl FnMut(T),
+        progress: Option<Progress>,
+    ) -> Result<[Share; 3]> {
         if request.is_empty() {
             return Ok(Default::default());
         }
-        let map = move |block: &super::Block, info: super::BlockInfo, _: &_| Ok(request.share(block, &info));
+        let working = request.working(bytes_per_row);
+        let (plan, share_bytes) = (self.plan_for(cluster, "reduce", working)?, request.row_bytes());
+        check_kept(cluster, "reduce", &plan, Rows::<T>::most_per_row(&plan, share_bytes, bytes_per_row))?;
+        let rows = Arc::new(Rows::new(&plan, share_bytes, bytes_per_row, finish));
+        let sink = rows.clone();
+        let map = move |block: &super::Block, info: super::BlockInfo, _: &_| {
+            let mut partial = request.share(block, &info);
+            if let Some(share) = partial.take_rows() {
+                sink.put(info.index, share)?;
+            }
+            Ok(partial)
+        };
         let join = |a: partial::Partial, b: partial::Partial| Ok(a.join(b));
-        let partial = self.reduce_blocks(cluster, "reduce", request.working(), map, join, progress)?;
+        let partial = self.reduce_blocks(cluster, "reduce", working, map, join, progress)?;
+        rows.for_each(take);
         Ok(partial.unwrap_or_default().finish())
     }
 }

@@ -70,14 +70,21 @@ impl Request {
         self.over.iter().all(Option::is_none)
     }
 
+    /// Returns what the share of a row takes; nothing where no rows are asked for.
+    pub(super) fn row_bytes(self) -> u64 {
+        self.over[Over::EachRow as usize].map_or(0, Collected::group_bytes)
+    }
+
     /// Returns what a task holds: two shares while they join and those that wait for theirs, and on the way what the
-    /// statistics of columns need.
-    pub(super) fn working(self) -> Working {
+    /// statistics of columns need; of rows two shares and so many answers, which wait until all have come.
+    pub(super) fn working(self, row_answer_bytes: u64) -> Working {
         let group = |over: Over| self.over[over as usize].map_or(0, Collected::group_bytes);
         let columns = group(Over::EachColumn).saturating_mul(self.cols);
         // Beside three shares there is at most as much as two: means and rests of the squares, gaps of the extremes.
         let fixed = columns.saturating_mul(5).saturating_add(1024);
-        Working { fixed, per_row: 2 * group(Over::EachRow), kept: columns }
+        // The answers as they are and as they are kept; while they are made, keys and values of one of them.
+        let per_row = 2 * self.row_bytes() + 3 * row_answer_bytes + if row_answer_bytes > 0 { 16 } else { 0 };
+        Working { fixed, per_row, kept: columns }
     }
 
     /// Returns the share of a block.
@@ -142,7 +149,7 @@ fn stored(block: &Block, over: Over) -> Vec<u64> {
 
 impl Share {
     /// Joins the shares of the same groups.
-    fn join(self, other: Share) -> Share {
+    pub(super) fn join(self, other: Share) -> Share {
         let add = |mut a: Vec<u64>, b: Vec<u64>| {
             a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
             a
@@ -182,6 +189,11 @@ impl Partial {
             }
         }
         self
+    }
+
+    /// Takes out what a block's rows gave.
+    pub(super) fn take_rows(&mut self) -> Option<Share> {
+        self.0[Over::EachRow as usize].pop().map(|(_, share)| share)
     }
 
     /// Returns what is known of all groups, one after another; nothing where no block had a share.

@@ -1,4 +1,5 @@
-//! Quantiles: which order statistics they lie between, and those of rows, which a task has in memory.
+//! Quantiles: which order statistics they lie between, and those of rows, which a task has in memory; columns of a wide dense
+//! array are rows of its transpose.
 //!
 //! The quantile `q` of `n` values is at place `q·(n − 1)` of them in order, counted from 0; between two it is
 //! interpolated linearly (Hyndman and Fan, "Sample quantiles in statistical packages", 1996, definition 7; NumPy's default).
@@ -6,11 +7,21 @@
 
 use super::Over;
 use super::key::{Key, last_key, values_of_keys, zero_key};
+use super::rows::check_kept;
 use super::selection::order_statistics;
+use crate::array::expr::to_usize;
 use crate::array::values::with_values;
-use crate::array::{Array, Block, BlockInfo, DType, Working};
+use crate::array::{Array, Block, BlockInfo, BlockKind, DType, DenseBlock, Working};
 use crate::error::Result;
-use crate::runtime::{Cluster, Progress};
+use crate::runtime::{Cluster, Progress, keep};
+
+/// A strip of columns has about so many bytes; so few and so many columns, so that short runs of each row are worth while and
+/// the lanes have enough to do; and there are at least so many strips.
+const STRIP_BYTES: u64 = 2 << 20;
+const MOST_STRIP_BYTES: u64 = 16 << 20;
+const LEAST_WIDTH: u64 = 16;
+const MOST_WIDTH: u64 = 1024;
+const LEAST_STRIPS: u64 = 16;
 
 /// Where some quantiles lie among `n` values.
 #[derive(Clone, Debug)]
@@ -79,20 +90,49 @@ pub(super) fn quantiles(
     if over == Over::EachRow {
         return of_rows(array, cluster, places, progress);
     }
+    if over == Over::EachColumn
+        && let Some(columns) = in_strips(array, cluster)?
+    {
+        return of_rows(&columns, cluster, places, progress);
+    }
     let keys = order_statistics(array, cluster, over, &places.ranks, progress)?;
     Ok(places.answers(&keys, array.dtype()))
+}
+
+/// Returns the transpose of a wide dense array in strips of whole columns, which one pass selects from; `None` where there
+/// are too few columns for that, where strips do not fit, and where one costs more than its own values, as of a file, whose rows
+/// are read whole. Counting, which is left then, gives the same values.
+fn in_strips(array: &Array, cluster: &Cluster) -> Result<Option<Array>> {
+    let (rows, cols) = array.shape();
+    let column = DenseBlock::nbytes_of(rows, 1, array.dtype()).max(1);
+    let width = (STRIP_BYTES / column).clamp(LEAST_WIDTH, MOST_WIDTH).min(cols / LEAST_STRIPS);
+    let strip = width.saturating_mul(column);
+    if array.kind() != BlockKind::Dense || width < LEAST_WIDTH || strip > MOST_STRIP_BYTES {
+        return Ok(None);
+    }
+    let strips = array.transpose().with_block_rows(width);
+    let Ok(plan) = strips.plan_for(cluster, "quantile", 2 * strip) else { return Ok(None) };
+    let is_cheap = plan.projected_bytes <= 8 * strip && plan.bytes_read <= array.plan(cluster)?.bytes_read;
+    Ok(is_cheap.then_some(strips))
 }
 
 fn of_rows(array: &Array, cluster: &Cluster, places: Places, progress: Option<Progress>) -> Result<Vec<Vec<f64>>> {
     let (ranks, answers) = (places.ranks.len() as u64, places.between.len() as u64);
     // A row's keys; of each row the keys of its ranks, their values and the answers.
-    let working = Working { fixed: array.cols().saturating_mul(8), per_row: 16 * ranks + 8 * answers, kept: 0 };
-    let mut joined = vec![Vec::new(); places.between.len()];
+    // The answers, and room for them among those of all rows, stay reserved until all have come.
+    let kept = 16 * answers;
+    let per_row = 16 * ranks + 8 * answers + kept;
+    let working = Working { fixed: array.cols().saturating_mul(8), per_row, kept: 0 };
+    let (array, rows) = (array.clone().whole_rows(), to_usize(array.rows())?);
+    check_kept(cluster, "quantile", &array.plan_for(cluster, "quantile", working)?, kept)?;
+    let n_answers = places.between.len();
     let map = move |block: Block, _: BlockInfo, _: &_| {
         let keys = with_values!(block.values(), values => keys_of_rows(&block, values, &places.ranks));
-        Ok(places.answers(&keys, block.dtype()))
+        Ok((places.answers(&keys, block.dtype()), keep(kept * block.rows() as u64)))
     };
-    for block in array.clone().whole_rows().map_block_results(cluster, "quantile", working, map, progress)? {
+    let blocks = array.map_block_results(cluster, "quantile", working, map, progress)?;
+    let mut joined: Vec<Vec<f64>> = (0..n_answers).map(|_| Vec::with_capacity(rows)).collect();
+    for (block, _kept) in blocks {
         joined.iter_mut().zip(block).for_each(|(joined, answers)| joined.extend(answers));
     }
     Ok(joined)
@@ -110,6 +150,12 @@ fn keys_of_rows<T: Key>(block: &Block, values: &[T], ranks: &[u64]) -> Vec<u64> 
         };
         keys.clear();
         keys.extend(values[stored].iter().map(|value| value.key()));
+        if keys.len() == cols {
+            let spoilt = T::DTYPE.is_float() && keys.contains(&last);
+            put_in_place(&mut keys, 0, ranks);
+            found.extend(ranks.iter().map(|rank| if spoilt { last } else { keys[*rank as usize] }));
+            continue;
+        }
         keys.sort_unstable();
         let spoilt = T::DTYPE.is_float() && keys.last() == Some(&last);
         // The zeros that are left out stand between the negative values and the others.
@@ -122,6 +168,16 @@ fn keys_of_rows<T: Key>(block: &Block, values: &[T], ranks: &[u64]) -> Vec<u64> 
         }));
     }
     found
+}
+
+/// Moves the keys of some ranks (ascending) to their places, those below before them and those above behind (Hoare 1961,
+/// algorithm 65, as the standard library has it); `first` is the rank of the first key.
+fn put_in_place(keys: &mut [u64], first: u64, ranks: &[u64]) {
+    let Some(rank) = ranks.get(ranks.len() / 2) else { return };
+    let (below, above) = (&ranks[..ranks.len() / 2], &ranks[ranks.len() / 2 + 1..]);
+    let (left, _, right) = keys.select_nth_unstable((rank - first) as usize);
+    put_in_place(left, first, below);
+    put_in_place(right, rank + 1, above);
 }
 
 #[cfg(test)]
@@ -139,6 +195,30 @@ mod tests {
         for (found, expected) in found.iter().zip([1.0, 2.0, 2.4, 7.2, 11.2, 16.0]) {
             // `q` itself is rounded, and the place with it: 5 · ε times a distance of at most 8.
             assert!((found - expected).abs() <= 40.0 * f64::EPSILON, "{found} {expected}");
+        }
+    }
+
+    #[test]
+    fn columns_of_a_wide_array_are_selected_from_in_one_pass() {
+        let cluster = crate::runtime::Cluster::builder().allowance(crate::ByteSize(64 << 20)).workers(2).build();
+        let cluster = cluster.expect("sound settings");
+        // Ties everywhere, and a NaN in the fourth column.
+        let made = crate::array::random::integers(101, 700, 0, 9, 5, 20).expect("a range").astype(DType::F64);
+        let mut values = made.compute(&cluster).expect("small").to_vec::<f64>();
+        values[50 * 700 + 3] = f64::NAN;
+        let x = Array::from_slice(101, 700, &values).expect("its values").with_block_rows(20);
+        for x in [x.persist(&cluster).expect("small"), x] {
+            let passes = cluster.runs().len();
+            let found = x.quantile(&cluster, Over::EachColumn, 0.26).expect("small");
+            let is_stored = x.storage_step(false) == 20;
+            assert_eq!(cluster.runs().len() - passes == 1, is_stored, "what is in memory is cut out of its rows");
+            for (col, found) in found.iter().enumerate() {
+                let mut column: Vec<f64> = (0..101).map(|row| values[row * 700 + col]).collect();
+                column.sort_by(f64::total_cmp);
+                // 0.26 · 100 is place 26, but for rounding: the neighbours differ by 1 at most.
+                let near = (found - column[26]).abs() < 1e-13;
+                assert!(if col == 3 { found.is_nan() } else { near }, "column {col}: {found}");
+            }
         }
     }
 

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use allotment::ByteSize;
-use allotment::linalg::{Components, PcaSolver};
+use allotment::linalg::{Components, PcaSolver, SvdSolver};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// The whole command line.
@@ -65,7 +65,7 @@ pub(crate) enum SchedulerChoice {
 /// How principal components are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum SolverChoice {
-    /// Covariance while it is moderate and fits the allowance, else lanczos
+    /// Covariance up to 5000 columns, else lanczos; the allowance has no say
     Auto,
     /// Eigenvectors of the covariance; holds columns x columns numbers
     Covariance,
@@ -85,6 +85,24 @@ impl From<SolverChoice> for PcaSolver {
             SolverChoice::Lanczos => PcaSolver::Lanczos,
             SolverChoice::Randomized => PcaSolver::Randomized,
             SolverChoice::Tsqr => PcaSolver::Tsqr,
+        }
+    }
+}
+
+/// What an SVD goes through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SvdSolverChoice {
+    /// R of the matrix; small singular values are as good as large ones
+    Tsqr,
+    /// The gram, in fewer bytes; singular values below a ten millionth of the largest are lost
+    Gram,
+}
+
+impl From<SvdSolverChoice> for SvdSolver {
+    fn from(choice: SvdSolverChoice) -> Self {
+        match choice {
+            SvdSolverChoice::Tsqr => SvdSolver::Tsqr,
+            SvdSolverChoice::Gram => SvdSolver::Gram,
         }
     }
 }
@@ -112,6 +130,12 @@ pub(crate) struct PcaArgs {
     /// How the components are found
     #[arg(long, value_enum, default_value_t = SolverChoice::Auto)]
     pub(crate) solver: SolverChoice,
+    /// Show what it would take, and stop
+    #[arg(long, conflicts_with_all = ["out", "plot"])]
+    pub(crate) plan: bool,
+    /// Rows that are worked on at once [default: by the data, about 2 MiB]
+    #[arg(long, value_name = "ROWS", value_parser = at_least_one)]
+    pub(crate) chunk_rows: Option<usize>,
     /// First scale every row to this sum
     #[arg(long, value_name = "SUM", value_parser = positive)]
     pub(crate) normalize: Option<f64>,
@@ -142,7 +166,13 @@ pub(crate) struct SvdArgs {
     /// Uniform random numbers of this shape instead of a file
     #[arg(long, value_name = "ROWSxCOLS", value_parser = shape)]
     pub(crate) random: Option<(u64, u64)>,
-    /// Rows that are worked on at once [default: what fits the allowance]
+    /// What it goes through
+    #[arg(long, value_enum, default_value_t = SvdSolverChoice::Tsqr)]
+    pub(crate) solver: SvdSolverChoice,
+    /// Show what it would take, and stop
+    #[arg(long, conflicts_with = "out")]
+    pub(crate) plan: bool,
+    /// Rows that are worked on at once [default: by the data, about 2 MiB]
     #[arg(long, value_name = "ROWS", value_parser = at_least_one)]
     pub(crate) chunk_rows: Option<usize>,
     /// Seed of the random numbers [default: 0]
@@ -218,6 +248,8 @@ mod tests {
             "allotment info cells.h5ad",
             "allotment pca cells.h5ad --normalize 1e4 --log1p --plot pca.svg",
             "allotment pca cells.h5ad --components 0.9 --solver tsqr",
+            "allotment pca cells.h5ad --chunk-rows 1000 --plan",
+            "allotment svd cells.npy --solver gram --plan --json",
             "allotment svd --random 2000000x100 --chunk-rows 10000 --seed 1 --allowance 64MiB",
         ] {
             Cli::try_parse_from(example.split(' ')).expect(example);
@@ -255,6 +287,8 @@ mod tests {
             "allotment svd f --seed 1",
             "allotment svd f --vectors",
             "allotment svd --random 10",
+            "allotment svd f --plan --out d",
+            "allotment pca f --plan --plot p.svg",
             "allotment svd --random 0x3",
             "allotment svd --random 9999999999999x9999999999999",
             "allotment info f --allowance many",

@@ -18,6 +18,7 @@ mod palette;
 mod pca;
 mod pca_plot;
 mod peak;
+mod plan;
 mod plot;
 #[cfg(test)]
 mod plot_tests;

@@ -12,6 +12,7 @@ use crate::input::Input;
 use crate::interrupt::Interrupt;
 use crate::output::{self, Report, table};
 use crate::pca_plot;
+use crate::plan;
 use crate::plot::with_commas;
 use crate::session::{Cost, Session};
 use crate::staging::{Staging, check_place};
@@ -45,7 +46,16 @@ pub(crate) fn run(args: &PcaArgs, shared: &Shared, interrupt: &Arc<Interrupt>) -
     let session = Session::start(shared, interrupt, &args.file)?;
     let about = |failure: crate::failure::Failure| failure.about(&args.file);
     input.prepare(args.normalize, args.log1p, args.genes.as_deref()).map_err(about)?;
+    if let Some(rows) = args.chunk_rows {
+        input.x = input.x.with_block_rows(rows as u64);
+    }
     let components = n_components(args, &input, &session)?;
+    if args.plan {
+        let options = PcaOptions { components, solver: args.solver.into(), ..PcaOptions::default() };
+        let plan = options.plan(&session.cluster, &input.x).map_err(|e| session.fail(e))?;
+        let solver = options.settled_solver(&input.x).map_err(|e| session.fail(e))?.name();
+        return plan::print(&plan, args.file.display().to_string(), input.x.shape(), solver, &session, shared);
+    }
     let coloring = match &args.plot {
         Some(_) => Some(pca_plot::coloring(&input, args.color.as_deref()).map_err(about)?),
         None => None,

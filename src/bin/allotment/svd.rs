@@ -6,7 +6,7 @@ use std::sync::Arc;
 use allotment::Error;
 use allotment::array::{Array, random};
 use allotment::io::npy;
-use allotment::linalg::{self, BlockWays, Svd, SvdMethod, SvdOptions};
+use allotment::linalg::{self, BlockWays, Svd, SvdMethod, SvdOptions, SvdSolver};
 use serde::Serialize;
 
 use crate::args::{Shared, SvdArgs};
@@ -15,6 +15,7 @@ use crate::input::Input;
 use crate::interrupt::Interrupt;
 use crate::output::{self, Report, table};
 use crate::pca::significant;
+use crate::plan;
 use crate::plot::with_commas;
 use crate::session::{Cost, Session};
 use crate::staging::Staging;
@@ -41,8 +42,14 @@ pub(crate) fn run(args: &SvdArgs, shared: &Shared, interrupt: &Arc<Interrupt>) -
     if x.rows().min(x.cols()) == 0 {
         return Err(session.refuse(&format!("a matrix of {} x {} has no singular values", x.rows(), x.cols())));
     }
+    if args.plan {
+        let options = SvdOptions { solver: args.solver.into(), ..SvdOptions::default() };
+        let plan = options.plan(&session.cluster, &x).map_err(|e| session.fail(e))?;
+        let solver = if options.solver == SvdSolver::Gram { "gram" } else { "tsqr" };
+        return plan::print(&plan, subject.display().to_string(), x.shape(), solver, &session, shared);
+    }
     let staging = args.out.as_ref().map(|dir| Staging::open(dir, interrupt)).transpose()?;
-    let options = SvdOptions { compute_u: args.vectors, progress: session.progress("svd") };
+    let options = SvdOptions { solver: args.solver.into(), compute_u: args.vectors, progress: session.progress("svd") };
     let svd = linalg::svd(&session.cluster, &x, &options).map_err(|e| session.fail(e))?;
     let written = match staging {
         Some(staging) => save(&svd, staging, &session)?,

@@ -133,6 +133,32 @@ fn fewer_singular_values_than_asked_for_are_told_by_the_rank() {
 }
 
 #[test]
+fn residuals_tell_which_of_the_tiny_values_are_right() {
+    let spectrum: Vec<f64> = (0..13).map(|i| 10f64.powi(-i)).collect();
+    let a = with_spectrum(400, 300, &spectrum);
+    // What `with_spectrum` takes for the right vectors.
+    let v = crate::linalg::dense::qr_thin(&noise(300, 13, 22)).0;
+    for array in both_kinds(&a, 64) {
+        let options = LanczosOptions { tolerance: LEAST_TOLERANCE, ..options(13) };
+        let found = lanczos(&cluster(2), &array, &options).unwrap();
+        for (j, (&s, &residual)) in found.s.iter().zip(&found.residuals).enumerate() {
+            // Weyl: the matrix less a part of norm σ · residual has this value. That the matrix is rounded moves it by ε.
+            let off = spectrum.iter().map(|value| (value - s).abs()).fold(f64::INFINITY, f64::min);
+            assert!(off <= s * residual + 1e-14, "s[{j}] {s:e} is off by {off:e}, its residual {residual:e}");
+            // Davis and Kahan: the gap to the next value is 9/10 of σ.
+            let along = found.vt.row(j).transpose().dot(&v.column(j));
+            let sine = (found.vt.row(j).transpose() - v.column(j) * along).norm();
+            assert!(sine <= 2.0 * residual + 1e-13 / spectrum[j], "v[{j}] {sine:e}, its residual {residual:e}");
+            // The tolerance, or what rounding alone gives.
+            let known = 1e-12 * (spectrum[0] / spectrum[j]).powi(2);
+            assert!(j > 5 || residual < known, "{j}: {residual:e}");
+        }
+        // ε / 10⁻²⁴ is what is known of the last vector.
+        assert!(found.residuals[12] > 1.0 && found.residuals[0] < 1e-12, "{:?}", found.residuals);
+    }
+}
+
+#[test]
 fn zero_matrices_constant_columns_and_one_row_have_an_answer() {
     for kind in [BlockKind::Dense, BlockKind::Csr] {
         let zeros = Array::zeros(20, 10, DType::F32, kind).unwrap();

@@ -65,16 +65,22 @@ pub(super) fn scores(
     progress: Option<Progress>,
 ) -> Result<Scored> {
     let (k, p) = components.shape();
-    let (working, components, mean) = (working(x.kind(), k, p), components.clone(), mean.to_vec());
-    let n = 1usize << (WAITING_BYTES / working.kept.max(1)).clamp(2, 12);
+    let (components, mean) = (components.clone(), mean.to_vec());
     let found = x.reduce_runs(
         cluster,
-        Runs { name: "pca scores", n, working, progress },
+        Runs { progress, ..runs(x.kind(), k, p) },
         move || Scored::none(k, p),
         move |scored, block, _| scored.add(block, &components, &mean),
         |left, right| Ok(left.combine(right)),
     )?;
     Ok(found.expect("a matrix with rows has blocks"))
+}
+
+/// Returns how the pass deals its blocks.
+pub(super) fn runs(kind: BlockKind, k: usize, p: usize) -> Runs {
+    let working = working(kind, k, p);
+    let n = 1usize << (WAITING_BYTES / working.kept.max(1)).clamp(2, 12);
+    Runs { name: "pca scores", n, working, progress: None }
 }
 
 /// Returns what the pass holds besides its block.

@@ -10,19 +10,23 @@
 use nalgebra::DMatrix;
 
 use super::{Components, PcaOptions, PcaSolver, centred_r};
-use crate::array::{Array, Block, BlockInfo, Over, Statistic, Working};
+use crate::array::{Array, Block, BlockInfo, Over, Plan, Statistic, Working};
 use crate::error::{Error, Result};
 use crate::linalg::compressed::{SvdCompressedOptions, compressed_triplets};
 use crate::linalg::dense::{Eigh, SmallSvd, eigh, eigh_bytes, svd_bytes, svd_small};
-use crate::linalg::gram::{refuse_unsound, too_large};
+use crate::linalg::gram::{eigenvectors_bytes, refuse_unsound, too_large};
 use crate::linalg::lanczos::{Centre, Lanczos, LanczosOptions, lanczos};
 use crate::linalg::moments::{Moments, moments_bytes, of_block_bytes};
 use crate::linalg::triplets::Triplets;
-use crate::linalg::{check_fits, on_lane, part_of, signs};
+use crate::linalg::{check_fits_or, on_lane, part_of, signs};
 use crate::runtime::{Cluster, Progress, TaskContext};
 
 /// The randomized solver stops when deviations are estimated to be right to this share of themselves.
 const SKETCH_TOLERANCE: f64 = 1e-3;
+
+/// What the iterative solvers ask first.
+const MEAN_AND_VARIANCE: [(Statistic, Over); 2] =
+    [(Statistic::Mean, Over::EachColumn), (Statistic::Var { ddof: 0 }, Over::EachColumn)];
 
 /// What a solver finds. Values are sums of squares: the variance times `n − ddof`.
 pub(super) struct Found {
@@ -41,6 +45,68 @@ pub(super) fn parts(solver: PcaSolver) -> usize {
         PcaSolver::Auto | PcaSolver::CovarianceEigh | PcaSolver::Tsqr => 1,
         PcaSolver::Lanczos | PcaSolver::Randomized => 2,
     }
+}
+
+/// Returns the plan of a solver other than `Auto`: all that happens before the scores.
+pub(super) fn plan(cluster: &Cluster, x: &Array, p: usize, solver: PcaSolver, options: &PcaOptions) -> Result<Plan> {
+    check_fits_solver(cluster, x, p, solver, options)?;
+    let most = options.components.at_most(x.rows(), p);
+    let direct = |x: &Array, working, [pass, task]: [&str; 2], bytes| {
+        let mut plan = x.plan_for(cluster, pass, working)?;
+        plan.add_pass(pass);
+        plan.add_task(task, bytes);
+        Ok(plan)
+    };
+    let iterated = |plan: Plan, name| {
+        let mut first = x.plan_reduce(cluster, &MEAN_AND_VARIANCE)?;
+        first.add_pass("pca means");
+        Ok(first.then(name, &plan))
+    };
+    match solver {
+        PcaSolver::Auto | PcaSolver::CovarianceEigh => {
+            let bytes = eigenvectors_bytes(p, most);
+            direct(x, moments_working(p), ["pca gram", "pca eigenvectors"], bytes)
+        }
+        PcaSolver::Tsqr => {
+            let bytes = svd_bytes(p + 1, p) + ((p + 1) * p * 8) as u64;
+            direct(&x.to_dense(), centred_r::working(p), ["pca tsqr", "pca svd of R"], bytes)
+        }
+        PcaSolver::Lanczos => iterated(lanczos_options(x, options, Centre::Nothing).plan(cluster, x)?, "lanczos"),
+        PcaSolver::Randomized => iterated(sketch_options(x, options).plan(cluster, x)?, "svd_compressed"),
+    }
+}
+
+/// Refuses a direct solver whose columns × columns numbers do not fit, naming one that would.
+fn check_fits_solver(cluster: &Cluster, x: &Array, p: usize, solver: PcaSolver, options: &PcaOptions) -> Result<()> {
+    let most = options.components.at_most(x.rows(), p);
+    let (need, what) = match solver {
+        PcaSolver::Auto | PcaSolver::CovarianceEigh => (covariance_bytes(p, most), "covariance"),
+        PcaSolver::Tsqr => (tsqr_bytes(p), "R"),
+        PcaSolver::Lanczos | PcaSolver::Randomized => return Ok(()),
+    };
+    let fits = |solver: PcaSolver| match (solver, options.components) {
+        (PcaSolver::CovarianceEigh, _) => covariance_bytes(p, most) <= cluster.allowance(),
+        (_, Components::Variance(_)) => false,
+        _ => lanczos_options(x, options, Centre::Nothing).plan(cluster, x).is_ok(),
+    };
+    let instead = match need > cluster.allowance() {
+        true if solver == PcaSolver::Tsqr && fits(PcaSolver::CovarianceEigh) => {
+            "use the solver covariance (--solver covariance)"
+        }
+        true if fits(PcaSolver::Lanczos) => "use the solver lanczos (--solver lanczos)",
+        _ => "select fewer columns, such as the variable genes, or ask for fewer components",
+    };
+    check_fits_or(cluster, need, &format!("pca: {what} of {p} columns"), instead)
+}
+
+fn lanczos_options(x: &Array, options: &PcaOptions, centre: Centre) -> LanczosOptions {
+    let (k, progress) = (options.components.at_most(x.rows(), 0), part_of(&options.progress, 1, 3));
+    LanczosOptions { k, seed: options.seed, centre, progress, ..Default::default() }
+}
+
+fn sketch_options(x: &Array, options: &PcaOptions) -> SvdCompressedOptions {
+    let (k, progress) = (options.components.at_most(x.rows(), 0), part_of(&options.progress, 1, 3));
+    SvdCompressedOptions { k, seed: options.seed, tolerance: SKETCH_TOLERANCE, progress, ..Default::default() }
 }
 
 /// Runs a solver other than `Auto`.
@@ -67,13 +133,10 @@ pub(super) fn tsqr_bytes(p: usize) -> u64 {
 fn by_covariance(cluster: &Cluster, x: &Array, p: usize, options: &PcaOptions) -> Result<Found> {
     let (components, progress) = (options.components, part_of(&options.progress, 0, 2));
     let most = components.at_most(x.rows(), p);
-    check_fits(cluster, covariance_bytes(p, most), || {
-        format!("pca: covariance of {p} columns (select fewer columns, such as the variable genes, or another solver)")
-    })?;
     let moments = moments(cluster, x, p, progress)?;
     let (mean, m2) = (moments.mean(), moments.m2);
     // The covariance is turned over for it.
-    let (total, bytes) = (m2.diagonal().sum(), eigh_bytes(p, most) + (p * p * 8) as u64);
+    let (total, bytes) = (m2.diagonal().sum(), eigenvectors_bytes(p, most));
     // `eigh` reads the lower triangle.
     let Eigh { values, vectors } = on_lane(cluster, "pca eigenvectors", bytes, move || eigh(&m2.transpose(), most))?;
     // Rounding may leave a variance of zero a little below it.
@@ -82,9 +145,6 @@ fn by_covariance(cluster: &Cluster, x: &Array, p: usize, options: &PcaOptions) -
 }
 
 fn by_tsqr(cluster: &Cluster, x: &Array, p: usize, options: &PcaOptions) -> Result<Found> {
-    check_fits(cluster, tsqr_bytes(p), || {
-        format!("pca: R of {p} columns (select fewer columns, such as the variable genes, or another solver)")
-    })?;
     let centred = centred_r::centred_r(cluster, &x.to_dense(), p, part_of(&options.progress, 0, 2))?;
     let (mean, r) = (centred.mean(), centred.r);
     // R has fewer rows than columns where the matrix has.
@@ -99,49 +159,23 @@ fn by_tsqr(cluster: &Cluster, x: &Array, p: usize, options: &PcaOptions) -> Resu
 }
 
 fn by_lanczos(cluster: &Cluster, x: &Array, options: &PcaOptions) -> Result<Found> {
-    let k = options.components.at_most(x.rows(), 0);
-    check_vectors_fit(cluster, x, k)?;
     let (mean, total) = mean_and_total(cluster, x, part_of(&options.progress, 0, 3))?;
-    let settings = LanczosOptions {
-        k,
-        seed: options.seed,
-        centre: Centre::Row(mean),
-        progress: part_of(&options.progress, 1, 3),
-        ..Default::default()
-    };
+    let settings = lanczos_options(x, options, Centre::Row(mean));
     let Lanczos { s, vt, mean, .. } = lanczos(cluster, x, &settings)?;
     Ok(Found { mean, components: vt, values: s.iter().map(|s| s * s).collect(), total })
 }
 
 fn by_sketch(cluster: &Cluster, x: &Array, options: &PcaOptions) -> Result<Found> {
-    let k = options.components.at_most(x.rows(), 0);
-    check_vectors_fit(cluster, x, k)?;
     let (mean, total) = mean_and_total(cluster, x, part_of(&options.progress, 0, 3))?;
-    let settings = SvdCompressedOptions {
-        k,
-        seed: options.seed,
-        tolerance: SKETCH_TOLERANCE,
-        progress: part_of(&options.progress, 1, 3),
-        ..Default::default()
-    };
+    let settings = sketch_options(x, options);
     let Triplets { s, vt, .. } = compressed_triplets(cluster, x, mean.clone(), &settings)?;
     Ok(Found { mean, components: vt, values: s.iter().map(|s| s * s).collect(), total })
-}
-
-/// Refuses, before any pass, what the iteration would refuse after the pass for the means: it holds at least a few blocks of
-/// vectors as long as a row, and says exactly how many.
-fn check_vectors_fit(cluster: &Cluster, x: &Array, k: usize) -> Result<()> {
-    let (least, p) = ((2 * k as u64).max(128), x.cols());
-    check_fits(cluster, least.min(p).saturating_mul(p * 8), || {
-        format!("pca of {p} columns (ask for fewer components, or select columns, such as the variable genes)")
-    })
 }
 
 /// Returns the mean of each column, and the sum of the squares about them of all columns: one pass, and nothing columns ×
 /// columns.
 fn mean_and_total(cluster: &Cluster, x: &Array, progress: Option<Progress>) -> Result<(Vec<f64>, f64)> {
-    let asked = [(Statistic::Mean, Over::EachColumn), (Statistic::Var { ddof: 0 }, Over::EachColumn)];
-    let mut found = x.reduce_many(cluster, &asked, progress)?;
+    let mut found = x.reduce_many(cluster, &MEAN_AND_VARIANCE, progress)?;
     let (variance, mean) = (found.pop().unwrap_or_default(), found.pop().unwrap_or_default());
     let total = variance.iter().sum::<f64>() * x.rows() as f64;
     let unsound = |col: &usize| !mean[*col].is_finite() || !variance[*col].is_finite();

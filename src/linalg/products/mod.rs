@@ -1,9 +1,9 @@
 //! Products with one block: what every factorisation asks of the data, and all that it asks.
 //!
 //! A block is seen as its *stored values less a shift per column*: of a dense block all values are stored, of a CSR
-//! block only those in its rows. Everything is accumulated in f64, whatever the dtype. Dense blocks, and CSR blocks
-//! too full for anything else, are worked on a tile of rows at a time, widened to f64, so that the working set stays
-//! small and in the cache.
+//! block only those in its rows. Everything is accumulated in f64, whatever the dtype. Dense blocks are worked on a tile of
+//! rows at a time, widened to f64, so that the working set stays small and in the cache; for a gram their rows, and those of
+//! CSR blocks too full for anything else, go straight into [`Packed`] panels.
 //!
 //! Results have one column for each column of the block (`components` is k × columns, as in a PCA), so that the
 //! numbers that belong to one stored value lie side by side.
@@ -14,7 +14,7 @@ use nalgebra::DMatrix;
 
 use self::gram::Way;
 use super::dense;
-use crate::array::{Block, CsrBlock, DenseBlock, Element, SparseRow, Values, with_values};
+use crate::array::{Block, CsrBlock, DenseBlock, Element, Packed, SparseRow, Values, with_values};
 use crate::error::Result;
 
 /// A block's stored values, less a shift per column.
@@ -23,6 +23,9 @@ pub(crate) struct Shifted<'a> {
     /// As many as the block has columns, or none for no shift.
     shift: &'a [f64],
 }
+
+/// Rows of a dense block that are widened at once for a gram, on their way into [`Packed`] panels.
+const WIDENED_ROWS: usize = 16;
 
 /// Returns how many rows a tile has: about half a megabyte, and enough rows to make a product worth while.
 pub(crate) fn tile_rows(n_cols: usize) -> usize {
@@ -36,7 +39,7 @@ pub(crate) fn tile_bytes(n_cols: usize) -> u64 {
 
 /// Returns what [`Shifted::add_gram`] holds besides the block and the sum.
 pub(crate) fn gram_bytes(n_cols: usize) -> u64 {
-    tile_bytes(n_cols).max(gram::bytes(n_cols))
+    Packed::bytes(n_cols) + ((WIDENED_ROWS * n_cols * 8) as u64).max(gram::bytes(n_cols))
 }
 
 /// Returns what [`Shifted::times`] and [`Shifted::add_transposed_times`] hold besides the block and the result.
@@ -56,16 +59,31 @@ impl<'a> Shifted<'a> {
         if let Block::Csr(csr) = self.block {
             let way = Way::of(&csr.indptr, csr.cols);
             match way {
-                Way::Tiles => {}
+                Way::Packed => {}
                 Way::Panels => self.for_each_batch(csr, |rows| rows.panels(acc)),
                 Way::Scatter => self.for_each_batch(csr, |rows| rows.scatter(acc)),
             }
-            if way != Way::Tiles {
+            if way != Way::Packed {
                 return Ok(());
             }
         }
-        let cols = self.block.cols();
-        self.for_each_tile(dense::gram_rows(cols), |_, tile| dense::gram_upper(tile, tile.len() / cols, cols, acc))
+        self.add_packed_gram(acc.as_mut_slice())
+    }
+
+    /// Adds the gram of the values, zero where nothing is stored, to the upper triangle.
+    fn add_packed_gram(&self, acc: &mut [f64]) -> Result<()> {
+        let mut packed = Packed::new(self.block.cols());
+        match self.block {
+            Block::Csr(csr) => {
+                self.for_each_stored_row(csr, |_, cols, values| packed.add_gram_of_sparse(cols, values, acc))
+            }
+            Block::Dense(_) => self.for_each_tile(WIDENED_ROWS, |_, tile| {
+                packed.add_gram_of(tile, acc);
+                Ok(())
+            })?,
+        }
+        packed.finish_gram(acc);
+        Ok(())
     }
 
     /// Calls `visit` with runs of rows whose widened values stay within [`gram::max_entries`].
@@ -308,7 +326,7 @@ mod tests {
             Block::Dense(_) => unreachable!("made as CSR"),
         };
         let ways = [1, 6, 30].map(way);
-        assert_eq!(ways, [Way::Tiles, Way::Panels, Way::Scatter], "all must be taken by the tests");
+        assert_eq!(ways, [Way::Packed, Way::Panels, Way::Scatter], "all must be taken by the tests");
     }
 
     #[test]

@@ -68,6 +68,7 @@ pub(crate) struct Run<W> {
     pub(crate) task: TaskId,
     pub(crate) name: Arc<str>,
     pub(crate) work: W,
+    pub(crate) retries_left: u32,
     pub(crate) grant: Option<Reservation>,
 }
 

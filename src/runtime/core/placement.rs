@@ -237,7 +237,8 @@ impl<W: Clone> Core<W> {
         if entry.need > 0 {
             self.granted += 1;
         }
-        Run { lane, worker, task: id, name: entry.name.clone(), work: entry.work.clone(), grant }
+        let (name, work, retries_left) = (entry.name.clone(), entry.work.clone(), entry.retries_left);
+        Run { lane, worker, task: id, name, work, retries_left, grant }
     }
 
     /// Hands tasks to parked lanes, as long as there are more than those already looking will take.
