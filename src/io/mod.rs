@@ -3,18 +3,21 @@
 //! | format | read | written |
 //! | --- | --- | --- |
 //! | [`npy`] | dense matrices and vectors | dense matrices and vectors |
-//! | [`h5ad`] | dense and CSR matrices, obs, var | |
+//! | [`h5ad`] | annotated data with all its parts; Cell Ranger's `.h5` | |
 //!
 //! Inputs are read by position and in bounded runs of rows, from any number of lanes at once ([`crate::array::Source`]);
 //! what is written appears under its name only when it is whole. Whatever is wrong with a file is one line that names
 //! the file and the place.
 
 #[cfg(feature = "h5ad")]
+mod anndata;
+#[cfg(feature = "h5ad")]
 pub mod h5ad;
 mod input;
 mod new_file;
 pub mod npy;
 mod picture;
+mod tenx;
 #[cfg(test)]
 mod testing;
 mod tree;
@@ -52,7 +55,7 @@ impl Opened {
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct Description {
-    /// `npy` or `h5ad`.
+    /// `npy`, `h5ad` or `10x h5`.
     pub format: &'static str,
     /// Rows and columns.
     pub shape: (u64, u64),
@@ -72,6 +75,18 @@ pub struct Description {
     pub var_columns: Vec<String>,
     /// The names of further matrices of the same shape.
     pub layers: Vec<String>,
+    /// The names of what has a row for each cell.
+    pub obsm: Vec<String>,
+    /// The names of what has a row for each gene.
+    pub varm: Vec<String>,
+    /// The names of matrices of cells × cells.
+    pub obsp: Vec<String>,
+    /// The names of matrices of genes × genes.
+    pub varp: Vec<String>,
+    /// The names of everything else.
+    pub uns: Vec<String>,
+    /// Rows and columns of the matrix before genes were selected, where it was kept.
+    pub raw: Option<(u64, u64)>,
 }
 
 impl Description {
@@ -87,6 +102,12 @@ impl Description {
             obs_columns: Vec::new(),
             var_columns: Vec::new(),
             layers: Vec::new(),
+            obsm: Vec::new(),
+            varm: Vec::new(),
+            obsp: Vec::new(),
+            varp: Vec::new(),
+            uns: Vec::new(),
+            raw: None,
         }
     }
 }
