@@ -43,7 +43,11 @@ impl Reading<'_> {
         let mut members = BTreeMap::new();
         for (name, kind) in self.tree.members(group)? {
             if self.values == 0 {
-                return Err(self.tree.bad(group, &format!("at most {MOST_VALUES} values"), "more"));
+                members.insert(
+                    name,
+                    Value::Unknown(format!("{group}: not read, as uns has more than {MOST_VALUES} values")),
+                );
+                break;
             }
             if !without.contains(&name) {
                 self.values -= 1;

@@ -8,6 +8,7 @@
 //! A [`File`] may be used from several lanes at once: reads are positional, and no decoded chunk is kept, so that what
 //! a block's reading holds is what `scratch_bytes` says.
 
+use std::io::Read as _;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -24,6 +25,9 @@ use crate::error::{Error, Result};
 
 /// The most that deflate, the densest of the filters, can expand.
 const MOST_EXPANSION: u64 = 1032;
+
+/// The number under which the HDF5 Group registered Zstandard.
+const ZSTD_FILTER_ID: u16 = 32015;
 
 /// No real chunk is larger; each decoded chunk is held in memory as a whole.
 const LARGEST_CHUNK: u64 = 1 << 30;
@@ -51,6 +55,7 @@ impl File {
             lzf::decompress(data, largest_chunk).ok_or_else(|| H5Error::DecompressionError("not LZF".into()))
         };
         filters.register(lzf::FILTER_ID, Box::new(move |_, data, _| decompress(data)));
+        filters.register(ZSTD_FILTER_ID, Box::new(move |_, data, _| decompress_zstd(data, largest_chunk)));
         let options = OpenOptions {
             chunk_cache_bytes: 0,
             filter_registry: Some(filters),
@@ -222,6 +227,19 @@ fn most_bytes(input: &Input) -> u64 {
     input.len().saturating_mul(MOST_EXPANSION).saturating_add(1 << 20)
 }
 
+/// Decompresses a chunk to at most `limit` bytes.
+fn decompress_zstd(data: &[u8], limit: usize) -> std::result::Result<Vec<u8>, H5Error> {
+    let mut out = Vec::new();
+    let frames = zstd::stream::read::Decoder::with_buffer(data);
+    frames
+        .and_then(|frames| frames.take(limit as u64 + 1).read_to_end(&mut out))
+        .map_err(|why| H5Error::DecompressionError(format!("zstd: {why}")))?;
+    if out.len() > limit {
+        return Err(H5Error::DecompressionError("more than a chunk of this file can hold".into()));
+    }
+    Ok(out)
+}
+
 /// Runs a call of the HDF5 library; whatever happens in it becomes an error that names the file and the place.
 pub(super) fn guarded<T>(
     input: &Input,
@@ -248,9 +266,8 @@ fn translate(input: &Input, place: &str, error: H5Error) -> Error {
         H5Error::InvalidMagic => input.bad("byte 0", "the signature of an HDF5 file", "something else"),
         H5Error::UnsupportedFilter(filter) => {
             let name = match filter.as_str() {
-                "filter id 32015" => "zstd",
                 "filter id 32001" => "blosc",
-                "filter id 32004" => "lz4",
+                "filter id 32026" => "blosc2",
                 other => other,
             };
             let what = format!("{place}: the compression {name}");

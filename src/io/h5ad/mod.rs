@@ -81,6 +81,10 @@ fn tree(path: &Path) -> Result<Arc<dyn Tree>> {
 }
 
 #[cfg(test)]
+mod encodings;
+#[cfg(test)]
 mod mutants;
+#[cfg(test)]
+mod real;
 #[cfg(test)]
 mod tests;
