@@ -34,6 +34,7 @@ use input::Input;
 /// What a file turned out to hold.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "one is made for a file, and moved a few times")]
 pub enum Opened {
     /// A matrix with the names of its rows and columns.
     AnnData(AnnData),

@@ -51,6 +51,10 @@ pub(super) fn vector(tree: &dyn Tree, array: &dyn TreeArray, len: Option<u64>) -
 }
 
 fn checked_len(tree: &dyn Tree, array: &dyn TreeArray, len: Option<u64>) -> Result<u64> {
+    // A single category was once stored as a single value.
+    if len.is_none() && array.shape().is_empty() {
+        return Ok(1);
+    }
     let found = parts::vector_len(tree, array)?;
     match len {
         Some(len) if len != found => {

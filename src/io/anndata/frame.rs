@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::super::tree::{Attribute, Attributes, Elements, NodeKind, Tree};
 use super::{column, parts};
-use crate::cells::{Column, Frame, FrameReader};
+use crate::cells::{Column, Frame, FrameReader, Numbers};
 use crate::error::Result;
 
 /// Opens the frame at a place.
@@ -115,9 +115,9 @@ impl StoredFrame {
     fn table_column(&self, tree: &dyn Tree, name: &str) -> Result<Column> {
         let column = self.field(tree, name)?;
         let names = format!("uns/{name}_categories");
-        match (&column, tree.find(&names)?) {
-            (Column::Numbers(codes), Some(NodeKind::Array)) => {
-                // Codes are of one byte to four: float64 holds each of them.
+        match &column {
+            // A column of obs and one of var may have one name, and only one of them these categories.
+            Column::Numbers(codes) if is_codes(codes, n_names(tree, &names)?) => {
                 let codes = codes.to_f64().into_iter().map(|code| code as i64);
                 column::named(tree, &format!("{}/{name}", self.place), codes, &names, false)
             }
@@ -138,4 +138,19 @@ impl StoredFrame {
         }
         Err(tree.bad(place, &format!("{} values, as there are rows", self.len), &len.to_string()))
     }
+}
+
+/// Returns how many names of categories there are at a place, `None` where there is no such place.
+fn n_names(tree: &dyn Tree, place: &str) -> Result<Option<u64>> {
+    match tree.find(place)? {
+        Some(NodeKind::Array) => Ok(Some(tree.array(place)?.shape().first().copied().unwrap_or(1))),
+        _ => Ok(None),
+    }
+}
+
+/// Returns whether numbers are integers that are all places of so many names, or -1.
+fn is_codes(numbers: &Numbers, names: Option<u64>) -> bool {
+    let Some(names) = names else { return false };
+    let is_code = |code: f64| (-1.0..names as f64).contains(&code);
+    !numbers.dtype().is_float() && (0..numbers.len()).all(|row| is_code(numbers.values().at(row)))
 }

@@ -11,6 +11,9 @@ use crate::cells::{Column, Frame, Table, Value};
 use crate::io::testing::{dense_values, real};
 use crate::runtime::Cluster;
 
+/// The columns of a frame in order: name, kind and number.
+type Columns = &'static [(&'static str, &'static str, f64)];
+
 fn cells(name: &str) -> Option<AnnData> {
     Some(open(real(&format!("singlecell/{name}"))?).expect(name))
 }
@@ -54,7 +57,7 @@ fn matrix(table: &Table) -> &Array {
 
 #[test]
 fn every_column_of_the_real_files_is_what_python_reads() {
-    let columns: [(&str, &[(&str, &str, f64)], &[(&str, &str, f64)]); 6] = [
+    let columns: [(&str, Columns, Columns); 6] = [
         ("neurons10k_csr_u16", &[], &[("gene_ids", "strings", 9009000.0)]),
         (
             "pbmc3k_raw",
@@ -127,7 +130,7 @@ const PBMC68K_VAR: [(&str, &str, f64); 5] = [
     ("highly_variable", "bools", 114881.0),
 ];
 
-fn assert_columns(frame: &Frame, expected: &[(&str, &str, f64)], name: &str) {
+fn assert_columns(frame: &Frame, expected: Columns, name: &str) {
     assert_eq!(frame.columns(), expected.iter().map(|(column, _, _)| *column).collect::<Vec<_>>(), "{name}");
     for (column, expected_kind, expected) in expected {
         let found = frame.column(column).expect(column);

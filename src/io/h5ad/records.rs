@@ -16,7 +16,8 @@ use crate::array::{DType, Values};
 use crate::cells::Column;
 use crate::error::Result;
 
-/// How many records are read at a time.
+/// How many bytes of records are read at a time, and how many records at most.
+const STEP_BYTES: u64 = 1 << 20;
 const STEP: u64 = 1 << 12;
 
 /// Where a field lies in a record, and what it is.
@@ -28,6 +29,8 @@ struct Field<'a> {
     count: usize,
     /// The bytes of a value.
     width: usize,
+    /// How many records are read at a time.
+    step: u64,
 }
 
 /// Reads one field of a run of records.
@@ -91,7 +94,8 @@ impl<'a> Field<'a> {
         if end > record {
             return Err(file.bad(&place, "a field within the record", "one that ends after it"));
         }
-        Ok(Field { place, offset: field.byte_offset as usize, datatype, count: count as usize, width })
+        let step = (STEP_BYTES / record.max(1)).clamp(1, STEP);
+        Ok(Field { place, offset: field.byte_offset as usize, datatype, count: count as usize, width, step })
     }
 
     /// Gives the bytes of each value to a function, in order.
@@ -102,8 +106,8 @@ impl<'a> Field<'a> {
         range: Range<u64>,
         mut take: impl FnMut(&[u8]) -> Result<()>,
     ) -> Result<()> {
-        for start in range.clone().step_by(STEP as usize) {
-            for record in file.read::<Stored>(table, &self.place, start..range.end.min(start + STEP))? {
+        for start in range.clone().step_by(self.step as usize) {
+            for record in file.read::<Stored>(table, &self.place, start..range.end.min(start + self.step))? {
                 let short = || file.bad(&self.place, "a field within the record", "one that ends after it");
                 let bytes = record.0.get(self.offset..self.offset + self.count * self.width).ok_or_else(short)?;
                 bytes.chunks_exact(self.width.max(1)).try_for_each(&mut take)?;
