@@ -1,8 +1,8 @@
 //! HDF5 files, read in pure Rust: AnnData's `.h5ad`, and Cell Ranger's `.h5`.
 //!
-//! This folder is the container: a [`Tree`] of groups and data sets. What lies in it is read by [`super::anndata`], or by
-//! [`super::tenx`] where Cell Ranger wrote it. Every call of the HDF5 library goes through `file`, which bounds and guards
-//! it; a data set is an `array`, of numbers (`element`), `strings` or `records`.
+//! This folder is the container: a tree of groups and data sets. What lies in it is read by `io::anndata`, or by `io::tenx`
+//! where Cell Ranger wrote it. Every call of the HDF5 library goes through `file`, which bounds and guards it; a data set is
+//! an `array`, of numbers (`element`), `strings` or `records`.
 //!
 //! Read are data uncompressed or compressed with gzip, lzf, szip, lz4 or zstd, with or without shuffle and checksums.
 //! Blosc is refused with what to do instead.
