@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 use std::fmt::Debug;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::Numbers;
@@ -53,6 +54,21 @@ impl Column {
     /// Returns whether there is no value.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Copies a run of rows; of categories, with all their names.
+    ///
+    /// # Panics
+    /// When the range reaches beyond the values.
+    pub fn slice(&self, rows: Range<usize>) -> Column {
+        match self {
+            Column::Numbers(values) => Column::Numbers(values.slice(rows)),
+            Column::Strings(values) => Column::Strings(values[rows].to_vec()),
+            Column::Bools(values) => Column::Bools(values[rows].to_vec()),
+            Column::Categories(all) => {
+                Column::Categories(Categories { codes: all.codes[rows].to_vec(), ..all.clone() })
+            }
+        }
     }
 
     /// Returns how many values are missing.

@@ -1,5 +1,7 @@
 //! A column of numbers of any dtype, some of which may be missing.
 
+use std::ops::Range;
+
 use super::Column;
 use crate::array::{DType, Element, Values};
 use crate::error::{Error, Result};
@@ -44,6 +46,15 @@ impl Numbers {
     /// Returns whether there is no value.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
+    }
+
+    /// Copies a run of rows.
+    ///
+    /// # Panics
+    /// When the range reaches beyond the values.
+    pub fn slice(&self, rows: Range<usize>) -> Numbers {
+        let missing = self.missing.as_ref().map(|missing| missing[rows.clone()].to_vec());
+        Numbers { values: self.values.slice(rows), missing }
     }
 
     /// Returns the dtype.

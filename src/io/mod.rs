@@ -3,13 +3,15 @@
 //! | format | read | written |
 //! | --- | --- | --- |
 //! | [`npy`] | dense matrices and vectors | dense matrices and vectors |
-//! | [`h5ad`] | dense and CSR matrices, obs, var | |
+//! | [`h5ad`] | annotated data with all its parts; Cell Ranger's `.h5` | |
 //!
 //! Inputs are read by position and in bounded runs of rows, from any number of lanes at once ([`crate::array::Source`]);
 //! what is written appears under its name only when it is whole. Whatever is wrong with a file is one line that names
 //! the file and the place.
 
 mod csr_parts;
+#[cfg(feature = "h5ad")]
+mod anndata;
 #[cfg(feature = "h5ad")]
 pub mod h5ad;
 mod input;
@@ -20,6 +22,7 @@ pub mod mtx;
 mod new_file;
 pub mod npy;
 mod picture;
+mod tenx;
 #[cfg(test)]
 mod testing;
 mod tree;
@@ -36,6 +39,7 @@ use input::Input;
 /// What a file turned out to hold.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "one is made for a file, and moved a few times")]
 pub enum Opened {
     /// A matrix with the names of its rows and columns.
     AnnData(AnnData),
@@ -57,7 +61,7 @@ impl Opened {
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct Description {
-    /// `npy` or `h5ad`.
+    /// `npy`, `h5ad` or `10x h5`.
     pub format: &'static str,
     /// Rows and columns.
     pub shape: (u64, u64),
@@ -77,6 +81,18 @@ pub struct Description {
     pub var_columns: Vec<String>,
     /// The names of further matrices of the same shape.
     pub layers: Vec<String>,
+    /// The names of what has a row for each cell.
+    pub obsm: Vec<String>,
+    /// The names of what has a row for each gene.
+    pub varm: Vec<String>,
+    /// The names of matrices of cells × cells.
+    pub obsp: Vec<String>,
+    /// The names of matrices of genes × genes.
+    pub varp: Vec<String>,
+    /// The names of everything else.
+    pub uns: Vec<String>,
+    /// Rows and columns of the matrix before genes were selected, where it was kept.
+    pub raw: Option<(u64, u64)>,
 }
 
 impl Description {
@@ -92,6 +108,12 @@ impl Description {
             obs_columns: Vec::new(),
             var_columns: Vec::new(),
             layers: Vec::new(),
+            obsm: Vec::new(),
+            varm: Vec::new(),
+            obsp: Vec::new(),
+            varp: Vec::new(),
+            uns: Vec::new(),
+            raw: None,
         }
     }
 }

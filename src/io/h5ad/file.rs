@@ -8,23 +8,26 @@
 //! A [`File`] may be used from several lanes at once: reads are positional, and no decoded chunk is kept, so that what
 //! a block's reading holds is what `scratch_bytes` says.
 
+use std::io::Read as _;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
 
 use hdf5_reader::error::Error as H5Error;
-use hdf5_reader::group::Group;
-use hdf5_reader::{
-    Attribute, Dataset, Datatype, FileStorage, FilterRegistry, H5Type, Hdf5File, OpenOptions, SliceInfo, SliceInfoElem,
-};
+use hdf5_reader::{Dataset, FileStorage, FilterRegistry, H5Type, Hdf5File, OpenOptions, SliceInfo, SliceInfoElem};
 
 use super::super::input::Input;
-use super::lzf;
-use crate::array::DType;
+use super::super::tree::{Attributes, NodeKind, Tree, TreeArray};
+use super::array::DatasetArray;
+use super::{attributes, lzf};
 use crate::error::{Error, Result};
 
 /// The most that deflate, the densest of the filters, can expand.
 const MOST_EXPANSION: u64 = 1032;
+
+/// The number under which the HDF5 Group registered Zstandard.
+const ZSTD_FILTER_ID: u16 = 32015;
 
 /// No real chunk is larger; each decoded chunk is held in memory as a whole.
 const LARGEST_CHUNK: u64 = 1 << 30;
@@ -52,6 +55,7 @@ impl File {
             lzf::decompress(data, largest_chunk).ok_or_else(|| H5Error::DecompressionError("not LZF".into()))
         };
         filters.register(lzf::FILTER_ID, Box::new(move |_, data, _| decompress(data)));
+        filters.register(ZSTD_FILTER_ID, Box::new(move |_, data, _| decompress_zstd(data, largest_chunk)));
         let options = OpenOptions {
             chunk_cache_bytes: 0,
             filter_registry: Some(filters),
@@ -72,73 +76,17 @@ impl File {
         &self.input
     }
 
-    /// Returns the most bytes that the data of this file can have, however they are compressed.
-    pub(super) fn most_bytes(&self) -> u64 {
-        most_bytes(&self.input)
-    }
-
     /// Returns the names of the groups and of the data sets in a group.
-    pub(super) fn members(&self, group: &str) -> Result<(Vec<String>, Vec<String>)> {
+    fn member_names(&self, group: &str) -> Result<(Vec<String>, Vec<String>)> {
         guarded(&self.input, group, || self.file.group(group)?.member_names())
-    }
-
-    /// Returns what has this path, or `None`.
-    pub(super) fn find(&self, path: &str) -> Result<Option<Node>> {
-        let (parent, name) = path.trim_end_matches('/').rsplit_once('/').unwrap_or(("", path));
-        let (groups, datasets) = self.members(parent)?;
-        if groups.iter().any(|known| known == name) {
-            return guarded(&self.input, path, || self.file.group(path)).map(|group| Some(Node::Group(group)));
-        }
-        if datasets.iter().any(|known| known == name) {
-            return self.dataset(path).map(|dataset| Some(Node::Dataset(Box::new(dataset))));
-        }
-        Ok(None)
-    }
-
-    /// Opens a data set.
-    pub(super) fn dataset(&self, path: &str) -> Result<Dataset> {
-        guarded(&self.input, path, || self.file.dataset(path))
-    }
-
-    /// Returns an attribute of a group or data set, or `None`.
-    pub(super) fn attribute(&self, node: &Node, place: &str, name: &str) -> Result<Option<Attribute>> {
-        let found = guarded(&self.input, place, || match node {
-            Node::Group(group) => Ok(group.attributes()?.into_iter().find(|a| a.name == name)),
-            Node::Dataset(dataset) => Ok(dataset.attributes().into_iter().find(|a| a.name == name)),
-        });
-        found.map_err(|error| self.at_attribute(error, place, name))
-    }
-
-    /// Returns an attribute that is a string, or `None`.
-    pub(super) fn text_attribute(&self, node: &Node, place: &str, name: &str) -> Result<Option<String>> {
-        let Some(attribute) = self.attribute(node, place, name)? else { return Ok(None) };
-        guarded(&self.input, place, || attribute.read_string())
-            .map(Some)
-            .map_err(|error| self.at_attribute(error, place, name))
-    }
-
-    fn at_attribute(&self, error: Error, place: &str, name: &str) -> Error {
-        match error {
-            Error::BadInput { path, expected, found, .. } => {
-                let place = format!("attribute '{name}' of {place}").into();
-                Error::BadInput { path, place, expected, found }
-            }
-            other => other,
-        }
-    }
-
-    /// Returns the length of a vector, which must be one that the file can hold.
-    pub(super) fn vector_len(&self, dataset: &Dataset, place: &str) -> Result<u64> {
-        let width = guarded(&self.input, place, || dataset.raw_element_size())?.max(1) as u64;
-        match *dataset.shape() {
-            [len] if len.saturating_mul(width) <= self.most_bytes() => Ok(len),
-            [len] => Err(self.input.bad(place, "no more values than the file can hold", len.to_string())),
-            _ => Err(self.input.bad(place, "a vector", format!("shape {:?}", dataset.shape()))),
-        }
     }
 
     /// Reads a run of a vector, or of the rows of a matrix with all their columns, in row-major order.
     pub(super) fn read<T: H5Type>(&self, dataset: &Dataset, place: &str, range: Range<u64>) -> Result<Vec<T>> {
+        if dataset.ndim() == 0 {
+            let values = guarded(&self.input, place, || dataset.read_array::<T>())?;
+            return Ok(values.into_raw_vec_and_offset().0);
+        }
         let shape = dataset.shape();
         let cols = shape.iter().skip(1).fold(1u64, |cols, &len| cols.saturating_mul(len));
         if range.is_empty() || cols == 0 {
@@ -179,13 +127,78 @@ impl File {
         }
         Ok(values)
     }
+}
 
-    /// Returns the dtype of a data set's values.
-    pub(super) fn dtype(&self, dataset: &Dataset, place: &str) -> Result<DType> {
-        dtype_of(dataset.dtype()).ok_or_else(|| {
-            let what = format!("{place}: values of type {}", type_name(dataset.dtype()));
-            self.input.unsupported(what, "store them as bool, an integer of 1 to 8 bytes, float32 or float64")
-        })
+impl Tree for File {
+    fn format(&self) -> &'static str {
+        "h5ad"
+    }
+
+    fn path(&self) -> &Path {
+        self.input.path()
+    }
+
+    fn stored_bytes(&self) -> u64 {
+        self.input.len()
+    }
+
+    fn most_bytes(&self) -> u64 {
+        most_bytes(&self.input)
+    }
+
+    fn reopen(&self) -> Result<Arc<dyn Tree>> {
+        Ok(Arc::new(File::open(&self.input)?))
+    }
+
+    fn check_unchanged(&self) -> Result<()> {
+        self.input.check_unchanged()
+    }
+
+    fn find(&self, path: &str) -> Result<Option<NodeKind>> {
+        let (mut parent, mut kind) = (String::new(), NodeKind::Group);
+        for name in path.split('/').filter(|name| !name.is_empty()) {
+            if kind == NodeKind::Array {
+                return Ok(None);
+            }
+            let (groups, datasets) = self.member_names(&parent)?;
+            kind = match (groups.iter().any(|known| known == name), datasets.iter().any(|known| known == name)) {
+                (true, _) => NodeKind::Group,
+                (false, true) => NodeKind::Array,
+                (false, false) => return Ok(None),
+            };
+            parent = if parent.is_empty() { name.to_string() } else { format!("{parent}/{name}") };
+        }
+        Ok(Some(kind))
+    }
+
+    fn members(&self, group: &str) -> Result<Vec<(String, NodeKind)>> {
+        let (groups, datasets) = self.member_names(group)?;
+        let groups = groups.into_iter().map(|name| (name, NodeKind::Group));
+        let mut members: Vec<_> = groups.chain(datasets.into_iter().map(|name| (name, NodeKind::Array))).collect();
+        members.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Ok(members)
+    }
+
+    fn attributes(&self, path: &str) -> Result<Attributes> {
+        let kind = self.find(path)?.ok_or_else(|| self.bad(path, "a group or a data set", "nothing of that name"))?;
+        let found = guarded(&self.input, path, || match kind {
+            NodeKind::Group => self.file.group(path)?.attributes(),
+            NodeKind::Array => Ok(self.file.dataset(path)?.attributes()),
+        })?;
+        found
+            .into_iter()
+            .map(|attribute| Ok((attribute.name.clone(), attributes::value(self, path, &attribute)?)))
+            .collect()
+    }
+
+    fn array(&self, path: &str) -> Result<Arc<dyn TreeArray>> {
+        match self.find(path)? {
+            Some(NodeKind::Array) => {}
+            Some(NodeKind::Group) => return Err(self.bad(path, "a data set", "a group")),
+            None => return Err(self.bad(path, "a data set", "nothing of that name")),
+        }
+        let dataset = guarded(&self.input, path, || self.file.dataset(path))?;
+        Ok(Arc::new(DatasetArray::new(self.clone(), path, dataset)?))
     }
 }
 
@@ -201,8 +214,7 @@ fn piece_rows(dataset: &Dataset, width: u64) -> u64 {
 
 /// Returns the bytes that reading any run of rows holds at most besides the answer: a piece as it is stored and as it is
 /// decoded, and a chunk as it is stored, between two filters, and decoded.
-pub(super) fn scratch_bytes(dataset: &Dataset, dtype: DType) -> u64 {
-    let width = dtype.size_of() as u64;
+pub(super) fn scratch_bytes(dataset: &Dataset, width: u64) -> u64 {
     let rows = piece_rows(dataset, width).min(dataset.shape().first().copied().unwrap_or(0));
     let piece =
         dataset.shape().iter().skip(1).fold(rows.saturating_mul(width), |bytes, &len| bytes.saturating_mul(len));
@@ -210,15 +222,22 @@ pub(super) fn scratch_bytes(dataset: &Dataset, dtype: DType) -> u64 {
     piece.saturating_mul(2).saturating_add(chunk.saturating_mul(3))
 }
 
-/// What a path in the file leads to.
-pub(super) enum Node {
-    Group(Group),
-    Dataset(Box<Dataset>),
-}
-
 /// Returns the most bytes that the data of this file can have, and a little for files that hold next to nothing.
 fn most_bytes(input: &Input) -> u64 {
     input.len().saturating_mul(MOST_EXPANSION).saturating_add(1 << 20)
+}
+
+/// Decompresses a chunk to at most `limit` bytes.
+fn decompress_zstd(data: &[u8], limit: usize) -> std::result::Result<Vec<u8>, H5Error> {
+    let mut out = Vec::new();
+    let frames = zstd::stream::read::Decoder::with_buffer(data);
+    frames
+        .and_then(|frames| frames.take(limit as u64 + 1).read_to_end(&mut out))
+        .map_err(|why| H5Error::DecompressionError(format!("zstd: {why}")))?;
+    if out.len() > limit {
+        return Err(H5Error::DecompressionError("more than a chunk of this file can hold".into()));
+    }
+    Ok(out)
 }
 
 /// Runs a call of the HDF5 library; whatever happens in it becomes an error that names the file and the place.
@@ -247,9 +266,8 @@ fn translate(input: &Input, place: &str, error: H5Error) -> Error {
         H5Error::InvalidMagic => input.bad("byte 0", "the signature of an HDF5 file", "something else"),
         H5Error::UnsupportedFilter(filter) => {
             let name = match filter.as_str() {
-                "filter id 32015" => "zstd",
                 "filter id 32001" => "blosc",
-                "filter id 32004" => "lz4",
+                "filter id 32026" => "blosc2",
                 other => other,
             };
             let what = format!("{place}: the compression {name}");
@@ -263,45 +281,4 @@ fn translate(input: &Input, place: &str, error: H5Error) -> Error {
 /// Messages are one line, whatever names a file puts into them.
 fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()
-}
-
-/// Returns the dtype that holds values of this type exactly, if there is one.
-pub(super) fn dtype_of(datatype: &Datatype) -> Option<DType> {
-    Some(match datatype {
-        Datatype::FixedPoint { size: 1, signed: false, .. } => DType::U8,
-        Datatype::FixedPoint { size: 2, signed: false, .. } => DType::U16,
-        Datatype::FixedPoint { size: 4, signed: false, .. } => DType::U32,
-        Datatype::FixedPoint { size: 8, signed: false, .. } => DType::U64,
-        Datatype::FixedPoint { size: 1, signed: true, .. } => DType::I8,
-        Datatype::FixedPoint { size: 2, signed: true, .. } => DType::I16,
-        Datatype::FixedPoint { size: 4, signed: true, .. } => DType::I32,
-        Datatype::FixedPoint { size: 8, signed: true, .. } => DType::I64,
-        Datatype::FloatingPoint { size: 4, .. } => DType::F32,
-        Datatype::FloatingPoint { size: 8, .. } => DType::F64,
-        // h5py stores bool as an enumeration of one byte: FALSE = 0, TRUE = 1.
-        Datatype::Enum { base, members }
-            if matches!(**base, Datatype::FixedPoint { size: 1, .. })
-                && members.len() == 2
-                && members.iter().any(|member| member.name == "TRUE") =>
-        {
-            DType::Bool
-        }
-        _ => return None,
-    })
-}
-
-/// Returns a short name of a type, for messages.
-pub(super) fn type_name(datatype: &Datatype) -> String {
-    match datatype {
-        Datatype::FloatingPoint { size, .. } => format!("float{}", 8 * u32::from(*size)),
-        Datatype::FixedPoint { size, .. } => format!("int{}", 8 * u32::from(*size)),
-        Datatype::String { .. } => "string".into(),
-        Datatype::Compound { .. } => "compound".into(),
-        Datatype::Array { .. } => "array".into(),
-        Datatype::Enum { .. } => "enumeration".into(),
-        Datatype::VarLen { .. } => "variable length".into(),
-        Datatype::Opaque { .. } => "opaque".into(),
-        Datatype::Reference { .. } => "reference".into(),
-        Datatype::Bitfield { .. } => "bit field".into(),
-    }
 }

@@ -60,7 +60,7 @@ fn read_all(path: &Path, what: &str, context: &TaskContext) -> Result<()> {
             }
         }
     }
-    let source = matrix(&File::open(&Input::open(path)?)?, "X")?.source;
+    let source = anndata::source(&tree(path)?, "X")?;
     let (rows, cols) = source.shape();
     let step = rows.div_ceil(3).max(1);
     for start in (0..rows).step_by(step as usize) {

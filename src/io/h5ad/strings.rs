@@ -9,7 +9,7 @@ use std::ops::Range;
 use hdf5_reader::{Dataset, Datatype, StringPadding, StringSize, VarLenKind};
 
 use super::element::Stored;
-use super::file::{File, guarded, type_name};
+use super::file::{File, guarded};
 use crate::error::Result;
 
 /// How many strings are read at a time.
@@ -27,35 +27,24 @@ pub(super) fn is_string(datatype: &Datatype) -> bool {
     }
 }
 
-/// Reads all strings of a vector.
-pub(super) fn read_strings(file: &File, dataset: &Dataset, place: &str) -> Result<Vec<String>> {
-    if !is_string(dataset.dtype()) {
-        return Err(file.input().bad(place, "strings", type_name(dataset.dtype())));
-    }
-    let len = file.vector_len(dataset, place)?;
-    let mut left = most_text(file);
-    let mut strings = Vec::new();
-    for start in (0..len).step_by(STEP as usize) {
-        read_run(file, dataset, place, start..len.min(start + STEP), &mut left, &mut strings)?;
-    }
-    Ok(strings)
-}
-
-fn read_run(
+/// Reads the strings of a run along the first dimension.
+pub(super) fn read_strings(
     file: &File,
     dataset: &Dataset,
     place: &str,
     range: Range<u64>,
-    left: &mut u64,
-    strings: &mut Vec<String>,
-) -> Result<()> {
-    for stored in file.read::<Stored>(dataset, place, range)? {
-        strings.push(match dataset.dtype() {
-            Datatype::String { size: StringSize::Fixed(_), padding, .. } => fixed_string(&stored.0, *padding),
-            _ => referenced_string(file, dataset, place, &stored.0, left)?,
-        });
+) -> Result<Vec<Option<String>>> {
+    let mut left = most_text(file);
+    let mut strings = Vec::new();
+    for start in range.clone().step_by(STEP as usize) {
+        for stored in file.read::<Stored>(dataset, place, start..range.end.min(start + STEP))? {
+            strings.push(Some(match dataset.dtype() {
+                Datatype::String { size: StringSize::Fixed(_), padding, .. } => fixed_string(&stored.0, *padding),
+                _ => referenced_string(file, dataset, place, &stored.0, &mut left)?,
+            }));
+        }
     }
-    Ok(())
+    Ok(strings)
 }
 
 /// Returns how many bytes all strings that references lead to may have in sum.

@@ -39,6 +39,16 @@ impl Attribute {
     pub(crate) fn text(&self) -> Option<&str> {
         match self {
             Attribute::Text(text) => Some(text),
+            Attribute::Texts(texts) if texts.len() == 1 => texts.first().map(String::as_str),
+            _ => None,
+        }
+    }
+
+    /// Returns a truth value, which older writers store as a number.
+    pub(crate) fn flag(&self) -> Option<bool> {
+        match self {
+            Attribute::Bool(flag) => Some(*flag),
+            Attribute::Integers(values) => values.first().map(|value| *value != 0),
             _ => None,
         }
     }
@@ -127,8 +137,15 @@ pub(crate) trait TreeArray: Debug + Send + Sync {
     fn read(&self, range: Range<u64>) -> Result<Values>;
     /// Reads the texts of a run along the first dimension, all others whole, row-major; of a single one, `0..1`.
     fn read_texts(&self, range: Range<u64>) -> Result<Vec<Option<String>>>;
-    /// Reads one field of all records.
+    /// Reads one field of all records; a field that is an array itself gives its values record after record.
     fn read_field(&self, name: &str) -> Result<Column>;
+    /// Reads one field of a run of records, as [`TreeArray::read_field`] reads it of all.
+    fn read_field_run(&self, name: &str, range: Range<u64>) -> Result<Column> {
+        let records = self.shape().first().copied().unwrap_or(1).max(1);
+        let column = self.read_field(name)?;
+        let width = column.len() / records as usize;
+        Ok(column.slice(range.start as usize * width..range.end as usize * width))
+    }
 }
 
 /// How an array is to be compressed.

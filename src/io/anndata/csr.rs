@@ -1,4 +1,4 @@
-//! A `csr_matrix` of an `.h5ad` file.
+//! A `csr_matrix`: values stored by rows.
 //!
 //! ```text
 //! rows a..b      indptr[a] .. indptr[b]   is the window that a block reads of indices and data
@@ -9,21 +9,18 @@ use std::ops::Range;
 
 use super::super::csr_parts::CsrParts;
 use super::compressed::{Compressed, into_block};
-use super::element::read_values;
+use super::parts;
 use crate::array::{Block, BlockKind, DType, Source, SourceAddress};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::runtime::TaskContext;
 
 /// A matrix stored by rows, read by runs of rows.
 #[derive(Debug)]
-pub(super) struct CsrSource(pub(super) Compressed);
+pub(crate) struct CsrSource(pub(crate) Compressed);
 
 impl CsrSource {
     fn window(&self, rows: &Range<u64>) -> Result<Range<u64>> {
-        if rows.start > rows.end || rows.end > self.0.major {
-            let index = rows.end.max(rows.start);
-            return Err(Error::OutOfRange { operation: "read rows", index, len: self.0.major });
-        }
+        parts::check_rows(rows, self.0.major)?;
         Ok(self.0.indptr[rows.start as usize]..self.0.indptr[rows.end as usize])
     }
 
@@ -56,7 +53,7 @@ impl Source for CsrSource {
 
     /// Chunks cut the values, not the rows: this is how many rows of average length a chunk holds.
     fn storage_rows(&self) -> u64 {
-        let chunk = self.0.chunks().and_then(|dims| dims.first().copied()).map_or(1, u64::from);
+        let chunk = self.0.chunk().unwrap_or(1);
         let rows = u128::from(chunk) * u128::from(self.0.major) / u128::from(self.nnz().max(1));
         (rows as u64).clamp(1, self.0.major.max(1))
     }
@@ -73,18 +70,18 @@ impl Source for CsrSource {
         context.check()?;
         let indices = self.0.read_indices(window.clone())?;
         context.check()?;
-        let values = read_values(&self.0.file, &self.0.data, &self.0.data_place(), self.0.dtype, window.clone())?;
-        self.0.file.input().check_unchanged()?;
+        let values = self.0.data.read(window.clone())?;
+        self.0.tree.check_unchanged()?;
         let indptr = self.bounds(&rows).iter().map(|&offset| offset - window.start).collect();
         let parts = CsrParts { indptr, indices, values };
         into_block(parts, &self.0, rows.start, rows.end - rows.start, self.0.minor).map(Block::Csr)
     }
 
     fn address(&self) -> Option<SourceAddress> {
-        self.0.file.input().address("h5ad", &self.0.place)
+        parts::address(&*self.0.tree, &self.0.place)
     }
 
     fn name(&self) -> String {
-        format!("{}: {}", self.0.file.input().path().display(), self.0.place)
+        parts::name(&*self.0.tree, &self.0.place)
     }
 }

@@ -7,12 +7,11 @@
 //! strictly are sorted, and values at one place are summed, as SciPy reads them.
 
 use std::ops::Range;
-
-use hdf5_reader::Dataset;
+use std::sync::Arc;
 
 use super::super::csr_parts::CsrParts;
-use super::element::read_integers;
-use super::file::{File, Node, scratch_bytes};
+use super::super::tree::{NodeKind, Tree, TreeArray};
+use super::parts;
 use crate::array::{CsrBlock, DType};
 use crate::error::Result;
 
@@ -20,49 +19,48 @@ use crate::error::Result;
 const STEP: u64 = 1 << 16;
 
 /// A compressed matrix in a file.
-pub(super) struct Compressed {
-    pub(super) file: File,
+#[derive(Debug)]
+pub(crate) struct Compressed {
+    pub(super) tree: Arc<dyn Tree>,
+    /// Where the matrix is, as an address names it.
     pub(super) place: String,
     /// How many lines there are, and how long they are.
     pub(super) major: u64,
     pub(super) minor: u64,
     pub(super) dtype: DType,
     pub(super) indptr: Vec<u64>,
-    pub(super) data: Dataset,
-    indices: Dataset,
+    pub(super) data: Arc<dyn TreeArray>,
+    indices: Arc<dyn TreeArray>,
     index_dtype: DType,
-}
-
-impl std::fmt::Debug for Compressed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Compressed").field("file", &self.file).field("place", &self.place).finish_non_exhaustive()
-    }
 }
 
 impl Compressed {
     /// Opens the group at `place` and checks its offsets.
-    pub(super) fn open(file: &File, place: &str, major: u64, minor: u64) -> Result<Self> {
+    pub(crate) fn open(tree: &Arc<dyn Tree>, place: &str, major: u64, minor: u64) -> Result<Self> {
         let part = |name: &str| {
             let path = format!("{place}/{name}");
-            match file.find(&path)? {
-                Some(Node::Dataset(dataset)) if dataset.ndim() == 1 => Ok(*dataset),
-                Some(_) => Err(file.input().bad(&path, "a vector", "something else")),
-                None => Err(file.input().bad(place, format!("a vector '{name}'"), "none of that name")),
+            match tree.find(&path)? {
+                Some(NodeKind::Array) => match tree.array(&path)? {
+                    array if array.shape().len() == 1 => Ok(array),
+                    _ => Err(tree.bad(&path, "a vector", "something else")),
+                },
+                Some(NodeKind::Group) => Err(tree.bad(&path, "a vector", "something else")),
+                None => Err(tree.bad(place, &format!("a vector '{name}'"), "none of that name")),
             }
         };
         let (indptr, indices, data) = (part("indptr")?, part("indices")?, part("data")?);
-        let dtype = file.dtype(&data, &format!("{place}/data"))?;
-        let index_dtype = file.dtype(&indices, &format!("{place}/indices"))?;
+        let (dtype, index_dtype) = (parts::dtype(&**tree, &*data)?, parts::dtype(&**tree, &*indices)?);
         // The largest index stands for every one that 32 bits do not hold, and must never be in range.
         if minor > u64::from(u32::MAX) {
-            return Err(file.input().unsupported(format!("{place}: lines of {minor} values"), "split the matrix"));
+            return Err(tree.unsupported(&format!("{place}: lines of {minor} values"), "split the matrix"));
         }
         let nnz = data.shape()[0];
-        check_lengths(file, place, [major, indptr.shape()[0], indices.shape()[0], nnz])?;
-        check_size(file, place, major, nnz, (dtype.size_of() + index_dtype.size_of()) as u64)?;
-        let indptr = read_indptr(file, &indptr, &format!("{place}/indptr"), nnz)?;
-        let (file, place) = (file.clone(), place.into());
-        Ok(Compressed { file, place, major, minor, dtype, indptr, data, indices, index_dtype })
+        check_lengths(&**tree, place, [major, indptr.shape()[0], indices.shape()[0], nnz])?;
+        let claimed = major.saturating_mul(4).max(nnz.saturating_mul((dtype.size_of() + index_dtype.size_of()) as u64));
+        parts::check_claim(&**tree, place, Some(claimed), &format!("{claimed} bytes claimed"))?;
+        let indptr = read_indptr(&**tree, &*indptr, nnz)?;
+        let (tree, place) = (Arc::clone(tree), place.into());
+        Ok(Compressed { tree, place, major, minor, dtype, indptr, data, indices, index_dtype })
     }
 
     /// Returns the number of stored values.
@@ -70,108 +68,91 @@ impl Compressed {
         self.data.shape()[0]
     }
 
-    /// Returns how the values are chunked in the file.
-    pub(super) fn chunks(&self) -> Option<Vec<u32>> {
-        self.data.chunks()
-    }
-
-    /// Returns the name of the place of the values, for messages.
-    pub(super) fn data_place(&self) -> String {
-        format!("{}/data", self.place)
+    /// Returns how many values a storage chunk holds, where they are chunked.
+    pub(super) fn chunk(&self) -> Option<u64> {
+        self.data.chunks().and_then(|dims| dims.first().copied())
     }
 
     /// Returns the bytes that reading windows holds besides the windows; the two vectors are read one after the other.
     pub(super) fn scratch_bytes(&self) -> u64 {
-        let decoding = scratch_bytes(&self.data, self.dtype).max(scratch_bytes(&self.indices, self.index_dtype));
-        decoding + STEP * 16
+        self.data.scratch_bytes().max(self.indices.scratch_bytes()) + STEP * 16
     }
 
     /// Reads the indices of a window of values, each checked against the length of a line.
     pub(super) fn read_indices(&self, window: Range<u64>) -> Result<Vec<u32>> {
-        let place = format!("{}/indices", self.place);
         // The usual types need no second copy: a negative index has a value that the check refuses.
         match self.index_dtype {
-            DType::I32 => {
-                let indices = self.file.read::<i32>(&self.indices, &place, window.clone())?;
-                let indices: Vec<u32> = bytemuck::cast_vec(indices);
-                return self.check_indices(indices, &place, window.start);
-            }
-            DType::U32 => {
-                let indices = self.file.read::<u32>(&self.indices, &place, window.clone())?;
-                return self.check_indices(indices, &place, window.start);
+            DType::I32 | DType::U32 => {
+                let indices = match self.indices.read(window.clone())? {
+                    Values::I32(indices) => bytemuck::cast_vec(indices.into_vec()),
+                    other => other.to_vec::<u32>(),
+                };
+                return self.check_indices(indices, window.start);
             }
             _ => {}
         }
         let mut indices = Vec::with_capacity((window.end - window.start) as usize);
         for start in window.clone().step_by(STEP as usize) {
-            let wide = read_integers(&self.file, &self.indices, &place, start..window.end.min(start + STEP))?;
+            let wide = parts::read_integers(&*self.tree, &*self.indices, start..window.end.min(start + STEP))?;
             // What 32 bits do not hold becomes the largest index, which no matrix has: the check names its place.
             indices.extend(wide.into_iter().map(|index| u32::try_from(index).unwrap_or(u32::MAX)));
         }
-        self.check_indices(indices, &place, window.start)
+        self.check_indices(indices, window.start)
     }
 
-    fn check_indices(&self, indices: Vec<u32>, place: &str, start: u64) -> Result<Vec<u32>> {
+    fn check_indices(&self, indices: Vec<u32>, start: u64) -> Result<Vec<u32>> {
         match indices.iter().position(|&index| u64::from(index) >= self.minor) {
             None => Ok(indices),
             Some(at) => {
-                let place = format!("{place}[{}]", start + at as u64);
+                let place = format!("{}[{}]", self.indices.place(), start + at as u64);
                 let expected = format!("an index from 0 to {}", self.minor.saturating_sub(1));
                 let found = match self.index_dtype {
                     DType::I32 => (indices[at] as i32).to_string(),
                     _ => indices[at].to_string(),
                 };
-                Err(self.file.input().bad(place, expected, found))
+                Err(self.tree.bad(&place, &expected, &found))
             }
         }
     }
 }
 
-fn check_lengths(file: &File, place: &str, [lines, indptr, indices, data]: [u64; 4]) -> Result<()> {
+fn check_lengths(tree: &dyn Tree, place: &str, [lines, indptr, indices, data]: [u64; 4]) -> Result<()> {
     if lines.checked_add(1) != Some(indptr) {
         let expected = format!("{lines} lines, so {lines} + 1 offsets");
-        return Err(file.input().bad(format!("{place}/indptr"), expected, indptr.to_string()));
+        return Err(tree.bad(&format!("{place}/indptr"), &expected, &indptr.to_string()));
     }
     if indices != data {
         let expected = format!("as many as in {place}/data, {data}");
-        return Err(file.input().bad(format!("{place}/indices"), expected, indices.to_string()));
+        return Err(tree.bad(&format!("{place}/indices"), &expected, &indices.to_string()));
     }
     Ok(())
 }
 
-fn check_size(file: &File, place: &str, lines: u64, nnz: u64, width: u64) -> Result<()> {
-    let (claimed, most) = (lines.saturating_mul(4).max(nnz.saturating_mul(width)), file.most_bytes());
-    if claimed <= most {
-        return Ok(());
-    }
-    let expected = format!("at most {most} bytes, which is what {} bytes of file can hold", file.input().len());
-    Err(file.input().bad(place, expected, format!("{claimed} bytes claimed")))
-}
-
 /// Reads the offsets and checks that they begin with 0, never decrease and end with the number of values.
-fn read_indptr(file: &File, dataset: &Dataset, place: &str, nnz: u64) -> Result<Vec<u64>> {
-    let len = dataset.shape()[0];
+fn read_indptr(tree: &dyn Tree, array: &dyn TreeArray, nnz: u64) -> Result<Vec<u64>> {
+    let (len, place) = (array.shape()[0], array.place());
     let mut indptr = Vec::with_capacity(len as usize);
     let mut last = 0;
     for start in (0..len).step_by(STEP as usize) {
-        for offset in read_integers(file, dataset, place, start..len.min(start + STEP))? {
-            let at = format!("{place}[{}]", indptr.len());
+        for offset in parts::read_integers(tree, array, start..len.min(start + STEP))? {
+            let at = || format!("{place}[{}]", indptr.len());
             let Ok(offset) = u64::try_from(offset) else {
-                return Err(file.input().bad(at, "no negative offset", offset.to_string()));
+                return Err(tree.bad(&at(), "no negative offset", &offset.to_string()));
             };
             if offset < last || offset > nnz || (indptr.is_empty() && offset != 0) {
                 let expected = match indptr.len() {
                     0 => "0".to_string(),
                     _ => format!("an offset from {last} to {nnz}"),
                 };
-                return Err(file.input().bad(at, expected, offset.to_string()));
+                return Err(tree.bad(&at(), &expected, &offset.to_string()));
             }
             last = offset;
             indptr.push(offset);
         }
     }
     if last != nnz {
-        return Err(file.input().bad(format!("{place}[{}]", len.saturating_sub(1)), nnz.to_string(), last.to_string()));
+        let at = format!("{place}[{}]", len.saturating_sub(1));
+        return Err(tree.bad(&at, &nnz.to_string(), &last.to_string()));
     }
     Ok(indptr)
 }
@@ -179,8 +160,8 @@ fn read_indptr(file: &File, dataset: &Dataset, place: &str, nnz: u64) -> Result<
 /// Sorts each row and sums values at one place; `first` is the number of the first row, for messages.
 pub(super) fn into_block(parts: CsrParts, matrix: &Compressed, first: u64, rows: u64, cols: u64) -> Result<CsrBlock> {
     parts.into_sorted(rows as usize, cols as usize).map_err(|row| {
-        let place = format!("{}, row {}", matrix.data_place(), first + row as u64);
+        let place = format!("{}, row {}", matrix.data.place(), first + row as u64);
         let expected = format!("values at one place whose sum {} holds", matrix.dtype);
-        matrix.file.input().bad(place, expected, "a larger sum")
+        matrix.tree.bad(&place, &expected, "a larger sum")
     })
 }
