@@ -37,6 +37,7 @@ mod need;
 mod ops;
 #[cfg(test)]
 mod oracle;
+mod origin;
 mod pairs;
 mod picture;
 mod plan;

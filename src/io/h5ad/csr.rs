@@ -53,6 +53,10 @@ impl Source for CsrSource {
         Ok(window.end - window.start)
     }
 
+    fn counts_are_exact(&self) -> bool {
+        true
+    }
+
     /// Chunks cut the values, not the rows: this is how many rows of average length a chunk holds.
     fn storage_rows(&self) -> u64 {
         let chunk = self.0.chunks().and_then(|dims| dims.first().copied()).map_or(1, u64::from);

@@ -23,20 +23,23 @@ mod frame;
 mod lzf;
 mod strings;
 mod table;
+mod write;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Description;
 use super::input::Input;
+use super::{Description, WriteOptions};
 use crate::array::{Array, Source};
 use crate::cells::{AnnData, Frame};
 use crate::error::{Error, Result};
+use crate::runtime::Cluster;
 use compressed::Compressed;
 use csc::CscSource;
 use csr::CsrSource;
 use dense::DenseSource;
 use file::{File, Node};
+use write::Hdf5Writer;
 
 /// Opens an `.h5ad` file: `X`, `obs` and `var`.
 ///
@@ -72,6 +75,34 @@ pub fn open(path: impl AsRef<Path>) -> Result<AnnData> {
 pub fn open_matrix(path: impl AsRef<Path>, place: &str) -> Result<Array> {
     let file = File::open(&Input::open(path.as_ref())?)?;
     matrix(&file, place.trim_matches('/')).map(|matrix| Array::from_source(matrix.source))
+}
+
+/// Writes annotated data as an `.h5ad` file: [`io::write`](super::write) whatever the path's ending.
+///
+/// # Errors
+/// Those of [`io::write`](super::write); `Unsupported` for a compression that not every reader of HDF5 knows, and for a frame of
+/// more than 4000 columns, whose names HDF5 has no room for.
+///
+/// # Examples
+///
+/// ```
+/// use allotment::array::Array;
+/// use allotment::cells::{AnnData, Column, Frame, Value};
+/// use allotment::{Cluster, io};
+/// let cluster = Cluster::builder().allowance("64MiB".parse()?).workers(2).build()?;
+/// let obs = Frame::in_memory(vec!["a".into(), "b".into()], vec![("age".into(), Column::from(vec![31i32, 58]))])?;
+/// let var = Frame::in_memory(vec!["CD3E".into()], Vec::new())?;
+/// let mut data = AnnData::new(Array::from_rows(&[[1.5f32], [0.0]])?, obs, var)?;
+/// data.uns.insert("pca".into(), Value::group([("variance_ratio", Value::vector(vec![0.7, 0.2]))]));
+/// let path = tempfile::tempdir()?.keep().join("two.h5ad");
+/// io::h5ad::write(&cluster, &data, &path, &io::WriteOptions::default())?;
+/// assert_eq!(io::h5ad::open(&path)?.obs.column("age")?.text(1).as_deref(), Some("58"));
+/// # std::fs::remove_dir_all(path.parent().expect("a folder"))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn write(cluster: &Cluster, cells: &AnnData, path: impl AsRef<Path>, options: &WriteOptions) -> Result<()> {
+    let path = path.as_ref();
+    super::anndata::write::write(cluster, cells, path, || Hdf5Writer::create(path), options)
 }
 
 /// Describes an `.h5ad` file, reading only headers.

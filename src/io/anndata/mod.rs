@@ -1,0 +1,3 @@
+//! AnnData's encodings: one tree of groups and arrays over HDF5 and Zarr.
+
+pub(crate) mod write;
