@@ -18,6 +18,7 @@ pub mod npy;
 mod picture;
 #[cfg(test)]
 mod testing;
+#[allow(dead_code, reason = "what a container tells is asked for by the formats that are built in")]
 mod tree;
 mod values;
 
@@ -36,6 +37,7 @@ use input::Input;
 /// What a file turned out to hold.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[allow(clippy::large_enum_variant, reason = "a program has few of them, and takes them apart at once")]
 pub enum Opened {
     /// A matrix with the names of its rows and columns.
     AnnData(AnnData),

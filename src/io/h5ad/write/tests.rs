@@ -51,7 +51,7 @@ fn there_and_back(cluster: &Cluster, x: &Array, compression: Compression, folder
 fn matrices_of_every_dtype_kind_and_shape_come_back() {
     let (cluster, folder) = (cluster(2), tempfile::tempdir().expect("a temporary directory"));
     for (rows, cols) in [(7, 5), (1, 5), (7, 1), (0, 5), (7, 0), (0, 0)] {
-        let dense = Array::from_slice(rows, cols, &counts(rows as usize, cols as usize)).expect("so many");
+        let dense = Array::from_slice(rows, cols, &counts(rows, cols)).expect("so many");
         for dtype in DType::ALL {
             let dense = dense.astype(dtype).with_block_rows(2);
             for x in [dense.clone(), dense.to_csr().expect("few columns")] {
@@ -183,8 +183,8 @@ fn all_columns() -> Frame {
     Frame::in_memory(names("cell", 4), columns).expect("four rows")
 }
 
-fn csr(rows: u64, cols: u64) -> Array {
-    let counts = Array::from_slice(rows, cols, &counts(rows as usize, cols as usize)).expect("so many");
+fn csr(rows: usize, cols: usize) -> Array {
+    let counts = Array::from_slice(rows, cols, &counts(rows, cols)).expect("so many");
     counts.to_csr().expect("few columns")
 }
 
