@@ -39,6 +39,7 @@ mod need;
 mod ops;
 #[cfg(test)]
 mod oracle;
+mod origin;
 mod packed;
 mod pairs;
 mod passes;

@@ -21,6 +21,11 @@ pub trait Source: Debug + Send + Sync {
     fn nnz(&self) -> u64;
     /// Returns how many stored values the rows hold (exact where it is known without reading them).
     fn nnz_of(&self, rows: Range<u64>) -> Result<u64>;
+    /// Returns whether [`nnz_of`](Self::nnz_of) is what [`read_rows`](Self::read_rows) will hold, but for a column that a row
+    /// names twice.
+    fn counts_are_exact(&self) -> bool {
+        false
+    }
     /// Returns the row step along which storage is chunked: block rows are best a multiple of it.
     fn storage_rows(&self) -> u64;
     /// Returns the anonymous bytes that reading these rows holds at most besides the block itself (decoder buffers).

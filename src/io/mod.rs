@@ -3,14 +3,13 @@
 //! | format | read | written |
 //! | --- | --- | --- |
 //! | [`npy`] | dense matrices and vectors | dense matrices and vectors |
-//! | [`h5ad`] | annotated data with all its parts; Cell Ranger's `.h5` | |
+//! | [`h5ad`] | annotated data with all its parts; Cell Ranger's `.h5` | annotated data with all its parts |
 //!
 //! Inputs are read by position and in bounded runs of rows, from any number of lanes at once ([`crate::array::Source`]);
 //! what is written appears under its name only when it is whole. Whatever is wrong with a file is one line that names
 //! the file and the place.
 
 mod csr_parts;
-#[cfg(feature = "h5ad")]
 mod anndata;
 #[cfg(feature = "h5ad")]
 pub mod h5ad;
@@ -25,15 +24,20 @@ mod picture;
 mod tenx;
 #[cfg(test)]
 mod testing;
+
 mod tree;
 mod values;
+
+pub use anndata::write::WriteOptions;
+pub use tree::Compression;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::array::{Array, Source, SourceAddress};
 use crate::cells::AnnData;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::runtime::Cluster;
 use input::Input;
 
 /// What a file turned out to hold.
@@ -172,7 +176,7 @@ pub fn open_address(address: &SourceAddress) -> Result<Array> {
         "h5ad" => h5ad::open_matrix(&address.path, &address.item),
         #[cfg(not(feature = "h5ad"))]
         "h5ad" => Err(without_h5ad(Path::new(&address.path))),
-        other => Err(crate::error::Error::Unsupported {
+        other => Err(Error::Unsupported {
             what: format!("{}: the format {other:?} that a plan names", address.path).into(),
             instead: "run the plan with the version that wrote it".into(),
         }),
@@ -205,10 +209,46 @@ pub fn describe(path: impl AsRef<Path>) -> Result<Description> {
     }
 }
 
+/// Writes annotated data in the format that the path's ending names: `.h5ad`.
+///
+/// Matrices are computed and written block by block on the lanes, in the encodings that Python's `anndata` 0.8 and later
+/// reads. The file appears whole or not at all.
+///
+/// # Errors
+/// `Unsupported` for another ending, and for what no file can hold; `BadInput` when the name is taken and `overwrite` is not
+/// set, or is that of a file which the data are read from; `ShapeMismatch` when a part has not as many rows and columns as
+/// there are cells and genes; `TooBig` before work on a matrix of which no block fits a worker; `Io`, as for a full disk.
+///
+/// # Examples
+///
+/// ```
+/// use allotment::io::{self, WriteOptions};
+/// use allotment::{Cluster, cells};
+/// let cluster = Cluster::builder().allowance("64MiB".parse()?).workers(2).build()?;
+/// let folder = tempfile::tempdir()?;
+/// let mut data = io::h5ad::open("bench-data/neurons10k_csr_u16.h5ad")?;
+/// data.layers.insert("logs".into(), cells::log1p(&data.x));
+/// let path = folder.path().join("logs.h5ad");
+/// io::write(&cluster, &data, &path, &WriteOptions::default())?;
+/// assert_eq!(io::h5ad::open_matrix(&path, "layers/logs")?.shape(), (10_000, 1000));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn write(cluster: &Cluster, cells: &AnnData, path: impl AsRef<Path>, options: &WriteOptions) -> Result<()> {
+    let path = path.as_ref();
+    match path.extension().and_then(|extension| extension.to_str()).unwrap_or_default() {
+        #[cfg(feature = "h5ad")]
+        "h5ad" => h5ad::write(cluster, cells, path, options),
+        other => Err(Error::Unsupported {
+            what: format!("{}: writing annotated data as {other:?}", path.display()).into(),
+            instead: "use a name that ends in .h5ad".into(),
+        }),
+    }
+}
+
 #[cfg(not(feature = "h5ad"))]
-fn without_h5ad(path: &Path) -> crate::error::Error {
+fn without_h5ad(path: &Path) -> Error {
     let what = format!("{}: reading .h5ad", path.display()).into();
-    crate::error::Error::Unsupported { what, instead: "build allotment with the feature h5ad".into() }
+    Error::Unsupported { what, instead: "build allotment with the feature h5ad".into() }
 }
 
 fn format_of(path: &Path) -> Result<Format> {

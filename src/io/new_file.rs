@@ -54,6 +54,16 @@ impl NewFile {
         &self.path
     }
 
+    /// Returns another handle of the temporary file, to write at any place; not to be mixed with [`NewFile::write`].
+    ///
+    /// # Errors
+    /// `Io` when there are no more descriptors.
+    #[cfg(feature = "h5ad")]
+    pub(crate) fn handle(&self) -> Result<File> {
+        let file = self.file.as_ref().expect("only commit, which consumes self, takes the file");
+        file.get_ref().try_clone().map_err(|source| Error::io("open again", &*self.path, source))
+    }
+
     /// Appends bytes.
     ///
     /// # Errors

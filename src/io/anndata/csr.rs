@@ -51,6 +51,10 @@ impl Source for CsrSource {
         Ok(window.end - window.start)
     }
 
+    fn counts_are_exact(&self) -> bool {
+        true
+    }
+
     /// Chunks cut the values, not the rows: this is how many rows of average length a chunk holds.
     fn storage_rows(&self) -> u64 {
         let chunk = self.0.chunk().unwrap_or(1);

@@ -27,6 +27,7 @@ mod parts;
 mod refused;
 mod slots;
 mod uns;
+pub(super) mod write;
 
 use std::sync::Arc;
 

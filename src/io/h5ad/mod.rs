@@ -14,17 +14,20 @@ mod file;
 mod lzf;
 mod records;
 mod strings;
+mod write;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use super::input::Input;
 use super::tree::Tree;
-use super::{Description, anndata, tenx};
+use super::{Description, WriteOptions, anndata, tenx};
 use crate::array::Array;
 use crate::cells::AnnData;
 use crate::error::Result;
+use crate::runtime::Cluster;
 use file::File;
+use write::Hdf5Writer;
 
 /// Opens an `.h5ad` file, or the counts of Cell Ranger's `.h5`: all parts of the annotated data.
 ///
@@ -65,6 +68,34 @@ pub fn open_matrix(path: impl AsRef<Path>, place: &str) -> Result<Array> {
         true => tenx::h5::open_matrix(&tree, place),
         false => anndata::open_matrix(tree, place),
     }
+}
+
+/// Writes annotated data as an `.h5ad` file: [`io::write`](super::write) whatever the path's ending.
+///
+/// # Errors
+/// Those of [`io::write`](super::write); `Unsupported` for a compression that not every reader of HDF5 knows, and for a frame of
+/// more than 4000 columns, whose names HDF5 has no room for.
+///
+/// # Examples
+///
+/// ```
+/// use allotment::array::Array;
+/// use allotment::cells::{AnnData, Column, Frame, Value};
+/// use allotment::{Cluster, io};
+/// let cluster = Cluster::builder().allowance("64MiB".parse()?).workers(2).build()?;
+/// let obs = Frame::in_memory(vec!["a".into(), "b".into()], vec![("age".into(), Column::from(vec![31i32, 58]))])?;
+/// let var = Frame::in_memory(vec!["CD3E".into()], Vec::new())?;
+/// let mut data = AnnData::new(Array::from_rows(&[[1.5f32], [0.0]])?, obs, var)?;
+/// data.uns.insert("pca".into(), Value::group([("variance_ratio", Value::vector(vec![0.7, 0.2]))]));
+/// let path = tempfile::tempdir()?.keep().join("two.h5ad");
+/// io::h5ad::write(&cluster, &data, &path, &io::WriteOptions::default())?;
+/// assert_eq!(io::h5ad::open(&path)?.obs.column("age")?.text(1).as_deref(), Some("58"));
+/// # std::fs::remove_dir_all(path.parent().expect("a folder"))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn write(cluster: &Cluster, cells: &AnnData, path: impl AsRef<Path>, options: &WriteOptions) -> Result<()> {
+    let path = path.as_ref();
+    super::anndata::write::write(cluster, cells, path, || Hdf5Writer::create(path), options)
 }
 
 /// Describes the file, reading only headers.

@@ -148,11 +148,13 @@ pub(crate) trait TreeArray: Debug + Send + Sync {
     }
 }
 
-/// How an array is to be compressed.
+/// How the numbers of a file are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Compression {
+#[non_exhaustive]
+pub enum Compression {
+    /// Not at all: the fastest, and the largest.
     None,
-    /// Deflate, which every reader knows, 0 to 9.
+    /// Deflate, which every reader knows, 0 to 9, after bytes of the same weight were put together.
     Gzip(u8),
     /// Zstandard, 1 to 22.
     Zstd(i32),
@@ -182,8 +184,30 @@ pub(crate) trait TreeWriter: Debug + Send + Sync {
     fn numbers(&self, path: &str, shape: &[u64], values: &Values, attributes: Attributes) -> Result<()>;
     /// Writes texts, or a single one when the shape is empty; a missing one becomes an empty text.
     fn texts(&self, path: &str, shape: &[u64], texts: &[Option<String>], attributes: Attributes) -> Result<()>;
+    /// Writes nothing, where a value could stand; a container that has no word for it takes `false`.
+    fn null(&self, path: &str, attributes: Attributes) -> Result<()> {
+        self.numbers(path, &[], &Values::zeros(DType::Bool, 1), attributes)
+    }
+    /// Writes bytes as a single value.
+    fn bytes(&self, path: &str, bytes: &[u8], attributes: Attributes) -> Result<()> {
+        let _unused = (bytes, attributes);
+        Err(unwritable(path, "bytes"))
+    }
+    /// Writes records: named fields of one length.
+    fn records(&self, path: &str, fields: &[(String, Column)], attributes: Attributes) -> Result<()> {
+        let _unused = (fields, attributes);
+        Err(unwritable(path, "records"))
+    }
     /// Makes everything durable and gives it its name. Every array must have all its chunks.
     fn finish(self: Box<Self>) -> Result<()>;
+}
+
+/// Builds the error of a value that a container cannot hold.
+pub(crate) fn unwritable(path: &str, what: &str) -> Error {
+    Error::Unsupported {
+        what: format!("writing {path}, which is {what},").into(),
+        instead: "take it out of the data, or write another format".into(),
+    }
 }
 
 /// An array being written.
