@@ -4,11 +4,14 @@
 //! | --- | --- | --- |
 //! | [`npy`] | dense matrices and vectors | dense matrices and vectors |
 //! | [`h5ad`] | dense and CSR matrices, obs, var | |
+//! | [`zarr`] | dense arrays of versions 2 and 3, in folders and zip files | dense arrays of versions 2 and 3 |
 //!
 //! Inputs are read by position and in bounded runs of rows, from any number of lanes at once ([`crate::array::Source`]);
 //! what is written appears under its name only when it is whole. Whatever is wrong with a file is one line that names
 //! the file and the place.
 
+#[cfg(feature = "zarr")]
+mod codecs;
 #[cfg(feature = "h5ad")]
 pub mod h5ad;
 mod input;
@@ -17,8 +20,11 @@ pub mod npy;
 mod picture;
 #[cfg(test)]
 mod testing;
+#[allow(dead_code, reason = "the encodings of AnnData use all of it, a container alone only a part")]
 mod tree;
 mod values;
+#[cfg(feature = "zarr")]
+pub mod zarr;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -27,6 +33,7 @@ use crate::array::{Array, Source, SourceAddress};
 use crate::cells::AnnData;
 use crate::error::Result;
 use input::Input;
+pub use tree::Compression;
 
 /// What a file turned out to hold.
 #[derive(Clone, Debug)]
@@ -52,7 +59,7 @@ impl Opened {
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct Description {
-    /// `npy` or `h5ad`.
+    /// `npy`, `h5ad` or `zarr`.
     pub format: &'static str,
     /// Rows and columns.
     pub shape: (u64, u64),
@@ -95,9 +102,10 @@ impl Description {
 enum Format {
     Npy,
     H5ad,
+    Zarr,
 }
 
-/// Opens a file of any format: by its first bytes, or by its name where those are strange.
+/// Opens a file, or a folder that is a Zarr store, of any format: by its first bytes, or by its name where those are strange.
 ///
 /// # Errors
 /// `Io` when the file cannot be read; `BadInput` when it is damaged or of no known format; `Unsupported` for what its
@@ -119,7 +127,11 @@ pub fn open(path: impl AsRef<Path>) -> Result<Opened> {
         #[cfg(feature = "h5ad")]
         Format::H5ad => h5ad::open(path).map(Opened::AnnData),
         #[cfg(not(feature = "h5ad"))]
-        Format::H5ad => Err(without_h5ad(path)),
+        Format::H5ad => Err(without("h5ad", path)),
+        #[cfg(feature = "zarr")]
+        Format::Zarr => zarr::open(path),
+        #[cfg(not(feature = "zarr"))]
+        Format::Zarr => Err(without("zarr", path)),
     }
 }
 
@@ -144,7 +156,11 @@ pub fn open_address(address: &SourceAddress) -> Result<Array> {
         #[cfg(feature = "h5ad")]
         "h5ad" => h5ad::open_matrix(&address.path, &address.item),
         #[cfg(not(feature = "h5ad"))]
-        "h5ad" => Err(without_h5ad(Path::new(&address.path))),
+        "h5ad" => Err(without("h5ad", Path::new(&address.path))),
+        #[cfg(feature = "zarr")]
+        "zarr" => zarr::open_matrix(&address.path, &address.item),
+        #[cfg(not(feature = "zarr"))]
+        "zarr" => Err(without("zarr", Path::new(&address.path))),
         other => Err(crate::error::Error::Unsupported {
             what: format!("{}: the format {other:?} that a plan names", address.path).into(),
             instead: "run the plan with the version that wrote it".into(),
@@ -174,27 +190,37 @@ pub fn describe(path: impl AsRef<Path>) -> Result<Description> {
         #[cfg(feature = "h5ad")]
         Format::H5ad => h5ad::describe(path),
         #[cfg(not(feature = "h5ad"))]
-        Format::H5ad => Err(without_h5ad(path)),
+        Format::H5ad => Err(without("h5ad", path)),
+        #[cfg(feature = "zarr")]
+        Format::Zarr => zarr::describe(path),
+        #[cfg(not(feature = "zarr"))]
+        Format::Zarr => Err(without("zarr", path)),
     }
 }
 
-#[cfg(not(feature = "h5ad"))]
-fn without_h5ad(path: &Path) -> crate::error::Error {
-    let what = format!("{}: reading .h5ad", path.display()).into();
-    crate::error::Error::Unsupported { what, instead: "build allotment with the feature h5ad".into() }
+#[cfg(not(all(feature = "h5ad", feature = "zarr")))]
+fn without(format: &str, path: &Path) -> crate::error::Error {
+    let what = format!("{}: reading {format}", path.display()).into();
+    let instead = format!("build allotment with the feature {format}").into();
+    crate::error::Error::Unsupported { what, instead }
 }
 
 fn format_of(path: &Path) -> Result<Format> {
+    if path.is_dir() {
+        return Ok(Format::Zarr);
+    }
     let input = Input::open(path)?;
     let head = input.head(8)?;
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_ascii_lowercase();
     match (&head[..], extension.as_str()) {
         ([0x93, b'N', b'U', b'M', b'P', b'Y', ..], _) => Ok(Format::Npy),
         ([0x89, b'H', b'D', b'F', b'\r', b'\n', 0x1a, b'\n'], _) => Ok(Format::H5ad),
+        ([b'P', b'K', 3 | 5, 4 | 6, ..], _) => Ok(Format::Zarr),
         // HDF5 may also begin later; and a damaged file is better explained by the reader of what it claims to be.
         (_, "npy") => Ok(Format::Npy),
         (_, "h5ad" | "h5") => Ok(Format::H5ad),
-        _ => Err(input.bad("byte 0", "a .npy or .h5ad file", "neither")),
+        (_, "zip" | "zarr") => Ok(Format::Zarr),
+        _ => Err(input.bad("byte 0", "a .npy or .h5ad file, or a Zarr store", "none of these")),
     }
 }
 

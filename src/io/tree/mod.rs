@@ -131,9 +131,10 @@ pub(crate) trait TreeArray: Debug + Send + Sync {
     fn read_field(&self, name: &str) -> Result<Column>;
 }
 
-/// How an array is to be compressed.
+/// How an array is compressed when it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Compression {
+pub enum Compression {
+    /// Not at all.
     None,
     /// Deflate, which every reader knows, 0 to 9.
     Gzip(u8),
