@@ -38,6 +38,7 @@ pub use tree::Compression;
 /// What a file turned out to hold.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[allow(clippy::large_enum_variant, reason = "a program opens a few files, and a box would stand in every pattern")]
 pub enum Opened {
     /// A matrix with the names of its rows and columns.
     AnnData(AnnData),

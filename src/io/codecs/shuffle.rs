@@ -14,7 +14,7 @@ pub(super) fn unshuffle(bytes: &[u8], width: usize) -> Vec<u8> {
 
 /// Puts shuffled bytes back in order, into a slice of the same length.
 pub(super) fn unshuffle_into(bytes: &[u8], out: &mut [u8], width: usize) {
-    let count = if width == 0 { 0 } else { bytes.len() / width };
+    let count = bytes.len().checked_div(width).unwrap_or(0);
     match width {
         2 => fixed::<2>(bytes, out, count),
         4 => fixed::<4>(bytes, out, count),

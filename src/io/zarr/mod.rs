@@ -23,7 +23,11 @@ mod array;
 mod chunk;
 mod encode;
 mod grid;
+#[cfg(test)]
+mod lies;
 mod meta;
+#[cfg(test)]
+mod mutants;
 mod new_folder;
 mod save;
 mod source;
@@ -33,6 +37,8 @@ mod tests;
 mod texts;
 mod tree;
 mod write;
+#[cfg(test)]
+mod write_tests;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -12,7 +12,7 @@
 //! [`NewArray::chunk_rows`] rows that holds smaller chunks, each readable on its own. Metadata of all nodes stand together
 //! at the root, as anndata writes them, so that readers list nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -48,7 +48,14 @@ struct Shared {
     folder: NewFolder,
     /// The metadata of all nodes: in version 2 by the names of their objects, in version 3 by their paths.
     nodes: Mutex<BTreeMap<String, Value>>,
-    arrays: Mutex<Vec<Arc<ZarrArrayWriter>>>,
+    arrays: Mutex<Vec<Arc<Missing>>>,
+}
+
+/// The chunks of an array that are not stored yet.
+#[derive(Debug)]
+struct Missing {
+    path: String,
+    chunks: Mutex<BTreeSet<u64>>,
 }
 
 impl ZarrWriter {
@@ -93,17 +100,11 @@ impl ZarrWriter {
         let kind =
             layout.metadata(zarr_type(new.dtype, self.options.version), fill_of(new.dtype), self.options.version);
         self.node(new.path, "array", kind, new.attributes.clone())?;
-        let n_chunks = layout.n_chunks();
-        let writer = ZarrArrayWriter {
-            shared: Arc::clone(&self.shared),
-            path: new.path.into(),
-            layout,
-            version: self.options.version,
-            missing: Mutex::new((0..n_chunks).collect()),
-        };
-        let writer = Arc::new(writer);
-        self.shared.arrays.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&writer));
-        Ok(writer)
+        let chunks = Mutex::new((0..layout.n_chunks()).collect());
+        let missing = Arc::new(Missing { path: new.path.into(), chunks });
+        self.shared.arrays.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&missing));
+        let (shared, version) = (Arc::clone(&self.shared), self.options.version);
+        Ok(Arc::new(ZarrArrayWriter { shared, layout, version, missing }))
     }
 }
 
@@ -165,7 +166,7 @@ impl TreeWriter for ZarrWriter {
 
     fn finish(self: Box<Self>) -> Result<()> {
         for array in self.shared.arrays.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            array.check_whole()?;
+            array.check_none()?;
         }
         let nodes = std::mem::take(&mut *self.shared.nodes.lock().unwrap_or_else(PoisonError::into_inner));
         match self.options.version {
@@ -191,20 +192,17 @@ impl TreeWriter for ZarrWriter {
 #[derive(Debug)]
 pub(super) struct ZarrArrayWriter {
     shared: Arc<Shared>,
-    path: String,
     layout: ArrayLayout,
     version: Version,
-    /// The chunks that are not stored yet.
-    missing: Mutex<std::collections::BTreeSet<u64>>,
+    missing: Arc<Missing>,
 }
 
-impl ZarrArrayWriter {
-    fn check_whole(&self) -> Result<()> {
-        let missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+impl Missing {
+    fn check_none(&self) -> Result<()> {
+        let missing = self.chunks.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(first) = missing.first() else { return Ok(()) };
         let found = format!("{} missing, the first of them number {first}", missing.len());
-        let expected = format!("all {} chunks of {}", self.layout.n_chunks(), self.path);
-        Err(Error::bad_argument("write zarr", "chunks", found, expected))
+        Err(Error::bad_argument("write zarr", "chunks", found, format!("all chunks of {:?}", self.path)))
     }
 }
 
@@ -218,16 +216,16 @@ impl ArrayWriter for ZarrArrayWriter {
     }
 
     fn encode(&self, values: &Values) -> Result<Vec<u8>> {
-        self.layout.encode(values).map_err(|source| Error::io("compress", self.path.as_str(), source))
+        self.layout.encode(values).map_err(|source| Error::io("compress", self.missing.path.as_str(), source))
     }
 
     fn put(&self, chunk: u64, encoded: Vec<u8>) -> Result<()> {
         if chunk >= self.layout.n_chunks() {
             return Err(Error::OutOfRange { operation: "write zarr", index: chunk, len: self.layout.n_chunks() });
         }
-        let key = chunk_key(&self.path, self.version, chunk, self.layout.rank());
+        let key = chunk_key(&self.missing.path, self.version, chunk, self.layout.rank());
         self.shared.folder.put(&key, &encoded)?;
-        self.missing.lock().unwrap_or_else(PoisonError::into_inner).remove(&chunk);
+        self.missing.chunks.lock().unwrap_or_else(PoisonError::into_inner).remove(&chunk);
         Ok(())
     }
 }

@@ -72,6 +72,15 @@ impl Store {
         }
     }
 
+    /// Returns the keys of a zip file's objects.
+    #[cfg(test)]
+    pub(super) fn keys(&self) -> Vec<String> {
+        match self {
+            Store::Folder(_) => Vec::new(),
+            Store::Zip(zip) => zip.keys(),
+        }
+    }
+
     /// Returns the bytes of all objects as they are stored.
     pub(super) fn stored_bytes(&self) -> u64 {
         match self {

@@ -64,6 +64,11 @@ impl ZipFile {
         Ok(ZipFile { input, entries })
     }
 
+    #[cfg(test)]
+    pub(super) fn keys(&self) -> Vec<String> {
+        self.entries.keys().cloned().collect()
+    }
+
     pub(super) fn path(&self) -> &Path {
         self.input.path()
     }
