@@ -11,7 +11,7 @@
 
 use sprs::CsMatI;
 
-use super::values::{Buffer, Values, map_values, with_values};
+use super::values::{Buffer, Values, is_zero, map_values, with_values};
 use super::{DType, DenseBlock, Element};
 use crate::error::{Error, Result};
 
@@ -178,12 +178,11 @@ impl CsrBlock {
         let (mut indptr, mut indices) = (Vec::with_capacity(dense.rows + 1), Vec::new());
         indptr.push(0u64);
         let values = map_values!(&dense.values, buffer => {
-            let zero = Default::default();
-            let mut values = Vec::with_capacity(buffer.iter().filter(|value| **value != zero).count());
+            let mut values = Vec::with_capacity(buffer.iter().filter(|value| !is_zero(*value)).count());
             indices.reserve_exact(values.capacity());
             for row in 0..dense.rows {
                 for (col, value) in buffer[row * dense.cols..(row + 1) * dense.cols].iter().enumerate() {
-                    if *value != zero {
+                    if !is_zero(value) {
                         indices.push(col as u32);
                         values.push(*value);
                     }

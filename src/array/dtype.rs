@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::values::with_values;
+use super::values::{is_zero, with_values};
 use super::{Buffer, Values};
 use crate::error::{Error, Result};
 
@@ -238,7 +238,7 @@ impl Element for bool {
     }
 
     fn collect(values: &Values) -> Vec<Self> {
-        with_values!(values, buffer => buffer.iter().map(|value| *value != Default::default()).collect())
+        with_values!(values, buffer => buffer.iter().map(|value| !is_zero(value)).collect())
     }
 
     fn into_values(values: Vec<Self>) -> Values {

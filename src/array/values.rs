@@ -146,6 +146,11 @@ macro_rules! cast_to {
     };
 }
 
+/// Returns whether a value is zero, of its own type; NaN is not.
+pub(super) fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 impl Values {
     /// Returns the dtype.
     pub fn dtype(&self) -> DType {
@@ -262,7 +267,7 @@ impl Values {
             return self;
         }
         with_values!(&self, buffer => match dtype {
-            DType::Bool => Values::Bool(Buffer::Owned(buffer.iter().map(|v| u8::from(*v != Default::default())).collect())),
+            DType::Bool => Values::Bool(Buffer::Owned(buffer.iter().map(|v| u8::from(!is_zero(v))).collect())),
             DType::U8 => Values::U8(cast_to!(buffer, u8)),
             DType::U16 => Values::U16(cast_to!(buffer, u16)),
             DType::U32 => Values::U32(cast_to!(buffer, u32)),

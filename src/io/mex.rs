@@ -12,6 +12,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::Description;
 use super::input::Input;
 use super::mtx::{self, Lines, MtxSource, shown};
 use crate::array::{Array, Source};
@@ -45,9 +46,13 @@ pub fn open(folder: impl AsRef<Path>) -> Result<AnnData> {
     AnnData::new(Array::from_source(Arc::new(x)), barcodes, features)
 }
 
-/// Returns whether the folder looks like one of counts.
-pub(super) fn is_mex(folder: &Path) -> bool {
-    file(folder, &["matrix.mtx"]).is_ok()
+/// Describes a folder of counts. The matrix is parsed for it: text tells its sizes only when it is read.
+pub(super) fn describe(folder: &Path) -> Result<Description> {
+    let (path, features, barcodes) = (file(folder, &["matrix.mtx"])?, features(folder)?, barcodes(folder)?);
+    let x = mtx::open_transposed(&path)?;
+    check(folder, &x, barcodes.len(), features.len())?;
+    let described = Description::new("10x mex", &x, None, Input::open(&path)?.len());
+    Ok(Description { var_columns: features.columns().to_vec(), ..described })
 }
 
 /// Returns the file that has one of these names, compressed or not.

@@ -4,13 +4,20 @@
 //! | --- | --- | --- |
 //! | [`npy`] | dense matrices and vectors | dense matrices and vectors |
 //! | [`h5ad`] | annotated data with all its parts; Cell Ranger's `.h5` | annotated data with all its parts |
+//! | [`zarr`] | arrays and annotated data of versions 2 and 3, in folders and zip files | the same, in folders |
+//! | [`mtx`] | MatrixMarket, sparse and dense | |
+//! | [`mex`] | folders of Cell Ranger | |
 //!
 //! Inputs are read by position and in bounded runs of rows, from any number of lanes at once ([`crate::array::Source`]);
 //! what is written appears under its name only when it is whole. Whatever is wrong with a file is one line that names
 //! the file and the place.
 
-mod csr_parts;
+#[cfg(any(feature = "h5ad", feature = "zarr"))]
 mod anndata;
+#[cfg(feature = "zarr")]
+mod codecs;
+mod csr_parts;
+mod format;
 #[cfg(feature = "h5ad")]
 pub mod h5ad;
 mod input;
@@ -24,9 +31,10 @@ mod picture;
 mod tenx;
 #[cfg(test)]
 mod testing;
-
 mod tree;
 mod values;
+#[cfg(feature = "zarr")]
+pub mod zarr;
 
 pub use anndata::write::WriteOptions;
 pub use tree::Compression;
@@ -38,6 +46,7 @@ use crate::array::{Array, Source, SourceAddress};
 use crate::cells::AnnData;
 use crate::error::{Error, Result};
 use crate::runtime::Cluster;
+use format::Format;
 use input::Input;
 
 /// What a file turned out to hold.
@@ -65,7 +74,7 @@ impl Opened {
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct Description {
-    /// `npy`, `h5ad` or `10x h5`.
+    /// `npy`, `h5ad`, `10x h5`, `zarr`, `mtx` or `10x mex`.
     pub format: &'static str,
     /// Rows and columns.
     pub shape: (u64, u64),
@@ -122,13 +131,7 @@ impl Description {
     }
 }
 
-/// A format that this version reads.
-enum Format {
-    Npy,
-    H5ad,
-}
-
-/// Opens a file of any format: by its first bytes, or by its name where those are strange.
+/// Opens a file, or a folder that is a Zarr store, of any format: by its first bytes, or by its name where those are strange.
 ///
 /// # Errors
 /// `Io` when the file cannot be read; `BadInput` when it is damaged or of no known format; `Unsupported` for what its
@@ -145,12 +148,18 @@ enum Format {
 /// ```
 pub fn open(path: impl AsRef<Path>) -> Result<Opened> {
     let path = path.as_ref();
-    match format_of(path)? {
+    match Format::of(path)? {
         Format::Npy => Ok(Opened::Array(Array::from_source(Arc::new(npy::open(path)?)))),
         #[cfg(feature = "h5ad")]
         Format::H5ad => h5ad::open(path).map(Opened::AnnData),
-        #[cfg(not(feature = "h5ad"))]
-        Format::H5ad => Err(without_h5ad(path)),
+        #[cfg(feature = "zarr")]
+        Format::Zarr => zarr::open(path),
+        #[cfg(feature = "mtx")]
+        Format::Mtx => Ok(Opened::Array(Array::from_source(Arc::new(mtx::open(path)?)))),
+        #[cfg(feature = "mtx")]
+        Format::Mex => mex::open(path).map(Opened::AnnData),
+        #[cfg(not(all(feature = "h5ad", feature = "zarr", feature = "mtx")))]
+        other => Err(not_built(other, path)),
     }
 }
 
@@ -170,15 +179,20 @@ pub fn open(path: impl AsRef<Path>) -> Result<Opened> {
 /// # Ok::<(), allotment::Error>(())
 /// ```
 pub fn open_address(address: &SourceAddress) -> Result<Array> {
+    let (path, item) = (address.path.as_str(), address.item.as_str());
     match address.format.as_str() {
-        "npy" => Ok(Array::from_source(Arc::new(npy::open(&address.path)?))),
+        "npy" => Ok(Array::from_source(Arc::new(npy::open(path)?))),
         #[cfg(feature = "h5ad")]
-        "h5ad" => h5ad::open_matrix(&address.path, &address.item),
-        #[cfg(not(feature = "h5ad"))]
-        "h5ad" => Err(without_h5ad(Path::new(&address.path))),
+        "h5ad" => h5ad::open_matrix(path, item),
+        #[cfg(feature = "zarr")]
+        "zarr" => zarr::open_matrix(path, item),
+        #[cfg(feature = "mtx")]
+        "mtx" if item == "transposed" => Ok(Array::from_source(Arc::new(mtx::open_transposed(path)?))),
+        #[cfg(feature = "mtx")]
+        "mtx" => Ok(Array::from_source(Arc::new(mtx::open(path)?))),
         other => Err(Error::Unsupported {
-            what: format!("{}: the format {other:?} that a plan names", address.path).into(),
-            instead: "run the plan with the version that wrote it".into(),
+            what: format!("{path}: the format {other:?} that a plan names").into(),
+            instead: "run the plan with the version that wrote it, and the same features".into(),
         }),
     }
 }
@@ -197,19 +211,22 @@ pub fn open_address(address: &SourceAddress) -> Result<Array> {
 /// ```
 pub fn describe(path: impl AsRef<Path>) -> Result<Description> {
     let path = path.as_ref();
-    match format_of(path)? {
-        Format::Npy => {
-            let bytes = Input::open(path)?.len();
-            Ok(Description::new("npy", &npy::open(path)?, None, bytes))
-        }
+    match Format::of(path)? {
+        Format::Npy => Ok(Description::new("npy", &npy::open(path)?, None, Input::open(path)?.len())),
         #[cfg(feature = "h5ad")]
         Format::H5ad => h5ad::describe(path),
-        #[cfg(not(feature = "h5ad"))]
-        Format::H5ad => Err(without_h5ad(path)),
+        #[cfg(feature = "zarr")]
+        Format::Zarr => zarr::describe(path),
+        #[cfg(feature = "mtx")]
+        Format::Mtx => Ok(Description::new("mtx", &mtx::open(path)?, None, Input::open(path)?.len())),
+        #[cfg(feature = "mtx")]
+        Format::Mex => mex::describe(path),
+        #[cfg(not(all(feature = "h5ad", feature = "zarr", feature = "mtx")))]
+        other => Err(not_built(other, path)),
     }
 }
 
-/// Writes annotated data in the format that the path's ending names: `.h5ad`.
+/// Writes annotated data in the format that the path's ending names: `.h5ad`, or a folder `.zarr`.
 ///
 /// Matrices are computed and written block by block on the lanes, in the encodings that Python's `anndata` 0.8 and later
 /// reads. The file appears whole or not at all.
@@ -238,31 +255,24 @@ pub fn write(cluster: &Cluster, cells: &AnnData, path: impl AsRef<Path>, options
     match path.extension().and_then(|extension| extension.to_str()).unwrap_or_default() {
         #[cfg(feature = "h5ad")]
         "h5ad" => h5ad::write(cluster, cells, path, options),
+        #[cfg(feature = "zarr")]
+        "zarr" => zarr::write(cluster, cells, path, options),
         other => Err(Error::Unsupported {
             what: format!("{}: writing annotated data as {other:?}", path.display()).into(),
-            instead: "use a name that ends in .h5ad".into(),
+            instead: "use a name that ends in .h5ad or .zarr".into(),
         }),
     }
 }
 
-#[cfg(not(feature = "h5ad"))]
-fn without_h5ad(path: &Path) -> Error {
-    let what = format!("{}: reading .h5ad", path.display()).into();
-    Error::Unsupported { what, instead: "build allotment with the feature h5ad".into() }
-}
-
-fn format_of(path: &Path) -> Result<Format> {
-    let input = Input::open(path)?;
-    let head = input.head(8)?;
-    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_ascii_lowercase();
-    match (&head[..], extension.as_str()) {
-        ([0x93, b'N', b'U', b'M', b'P', b'Y', ..], _) => Ok(Format::Npy),
-        ([0x89, b'H', b'D', b'F', b'\r', b'\n', 0x1a, b'\n'], _) => Ok(Format::H5ad),
-        // HDF5 may also begin later; and a damaged file is better explained by the reader of what it claims to be.
-        (_, "npy") => Ok(Format::Npy),
-        (_, "h5ad" | "h5") => Ok(Format::H5ad),
-        _ => Err(input.bad("byte 0", "a .npy or .h5ad file", "neither")),
-    }
+#[cfg(not(all(feature = "h5ad", feature = "zarr", feature = "mtx")))]
+fn not_built(format: Format, path: &Path) -> Error {
+    let feature = match format {
+        Format::H5ad => "h5ad",
+        Format::Zarr => "zarr",
+        _ => "mtx",
+    };
+    let instead = format!("build allotment with the feature {feature}").into();
+    Error::Unsupported { what: format!("{}: reading {format:?}", path.display()).into(), instead }
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ fn every_ending_gives_what_the_plain_iterator_gives() {
             let plain: Vec<u64> = items().map(|x| x * x).collect();
             let map = || cluster.batched_map(|x: u64| x * x, items());
             assert_eq!(map().collect::<Vec<_>>().unwrap(), plain);
-            assert_eq!(map().sum::<u64>().unwrap(), plain.iter().sum());
+            assert_eq!(map().sum::<u64>().unwrap(), plain.iter().sum::<u64>());
             assert_eq!(map().count().unwrap(), plain.len() as u64);
             assert_eq!(map().reduce(u64::max).unwrap(), plain.iter().copied().max());
             assert_eq!(map().fold(|| 0, |a, b| a ^ b, |a, b| a ^ b).unwrap(), plain.iter().fold(0, |a, b| a ^ b));
