@@ -5,12 +5,17 @@
 
 mod anndata;
 mod frame;
+mod frame_views;
 mod normalize;
 mod numbers;
+mod select;
+#[cfg(test)]
+mod testing;
 mod value;
 
 pub use anndata::{AnnData, Raw, Table};
 pub use frame::{Categories, Column, Frame, FrameReader};
 pub use normalize::{log1p, normalize_total};
 pub use numbers::Numbers;
+pub use select::Choice;
 pub use value::{Tensor, Value};
