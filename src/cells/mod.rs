@@ -4,6 +4,7 @@
 //! Rows are cells, columns are genes. Everything here is built on [`Array`](crate::array::Array) and knows no file.
 
 mod anndata;
+mod concat;
 mod filter;
 mod frame;
 mod frame_views;
@@ -17,12 +18,14 @@ mod qc;
 mod sample;
 mod scale;
 mod select;
+mod stacked;
 mod tally;
 #[cfg(test)]
 mod testing;
 mod value;
 
 pub use anndata::{AnnData, Raw, Table};
+pub use concat::{Concat, Join, concat};
 pub use filter::{CellLimits, Filtered, GeneLimits, filter_cells, filter_genes};
 pub use frame::{Categories, Column, Frame, FrameReader};
 pub use knn::{Metric, knn};

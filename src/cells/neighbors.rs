@@ -233,7 +233,7 @@ fn union(of: Weights) -> Result<CsrBlock> {
         while a < a_end || b < b_end {
             let (a_col, b_col) = (of.cols[..a_end].get(a), other.cols[..b_end].get(b));
             let col = a_col.into_iter().chain(b_col).copied().min().expect("one of the two is not at its end");
-            let mut take = |weights: &[f32], at: &mut usize, known: Option<&u32>| {
+            let take = |weights: &[f32], at: &mut usize, known: Option<&u32>| {
                 if known != Some(&col) {
                     return 0.0;
                 }

@@ -18,16 +18,6 @@ impl AnnData {
         self.layers.get(name).ok_or_else(missing)
     }
 
-    /// Returns the data with another `x`, or another layer.
-    pub(super) fn with_matrix(&self, layer: Option<&str>, matrix: Array) -> AnnData {
-        let mut data = self.clone();
-        match layer {
-            None => data.x = matrix,
-            Some(name) => _ = data.layers.insert(name.to_string(), matrix),
-        }
-        data
-    }
-
     /// Returns a matrix of `obsm`.
     pub(super) fn embedding(&self, operation: &'static str, name: &str) -> Result<&Array> {
         let found = self.obsm.get(name).and_then(|table| table.array());
