@@ -2,14 +2,14 @@
 //!
 //! | columns of | become |
 //! | --- | --- |
-//! | categories without order | categories: the names in the order in which they are met |
-//! | numbers | numbers of the dtype that holds all of them; `float64` where a value is missing |
+//! | categories without order | categories: the names sorted, unless all frames have the same |
+//! | numbers | numbers of the dtype that holds all of them; floats where a value is missing |
 //! | truth values | truth values |
 //! | different kinds | text |
 //!
 //! Always true: of a frame that lacks a column all values of it are missing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::{Categories, Column, Frame, FrameReader};
 use crate::array::{DType, Values};
@@ -71,7 +71,10 @@ fn joined(parts: &[Option<Column>], lengths: &[usize]) -> Column {
             Column::Numbers(numbers) if !numbers.is_missing(row) => Some(numbers.values().at(row)),
             _ => None,
         });
-        return Column::from(numbers.into_iter().map(|value| value.unwrap_or(f64::NAN)).collect::<Vec<f64>>());
+        let dtypes = there().filter_map(|part| if let Column::Numbers(n) = part { Some(n.dtype()) } else { None });
+        let dtype = dtypes.reduce(DType::promoted).filter(|dtype| dtype.is_float()).unwrap_or(DType::F64);
+        let numbers: Vec<f64> = numbers.into_iter().map(|value| value.unwrap_or(f64::NAN)).collect();
+        return Column::Numbers(Values::from(numbers).cast(dtype).into());
     }
     Column::Strings(values_of(parts, lengths, |part, row| part.text(row)))
 }
@@ -88,23 +91,22 @@ fn values_of<T>(
     all
 }
 
-/// Joins categories: the names in the order in which they are met.
+fn categories_of(part: &Option<Column>) -> Option<&Categories> {
+    if let Some(Column::Categories(of)) = part { Some(of) } else { None }
+}
+
+/// Joins categories: the names sorted, unless all have the same.
 fn joined_categories(parts: &[Option<Column>], lengths: &[usize]) -> Categories {
-    let (mut names, mut places, mut codes) = (Vec::<String>::new(), HashMap::<String, i32>::new(), Vec::new());
+    let all: Vec<&Vec<String>> = parts.iter().filter_map(categories_of).map(|of| &of.names).collect();
+    let names: Vec<String> = match all.iter().all(|names| *names == all[0]) {
+        true => all.first().map(|names| names.to_vec()).unwrap_or_default(),
+        false => all.iter().copied().flatten().cloned().collect::<BTreeSet<_>>().into_iter().collect(),
+    };
+    let places: HashMap<&str, i32> = names.iter().map(String::as_str).zip(0..).collect();
+    let mut codes = Vec::with_capacity(lengths.iter().sum());
     for (part, len) in parts.iter().zip(lengths) {
-        let Some(Column::Categories(of)) = part else {
-            codes.extend(std::iter::repeat_n(-1, *len));
-            continue;
-        };
-        let place = |name: &String| {
-            *places.entry(name.clone()).or_insert_with(|| {
-                names.push(name.clone());
-                names.len() as i32 - 1
-            })
-        };
-        let new: Vec<i32> = of.names.iter().map(place).collect();
-        let code = |code: &i32| usize::try_from(*code).ok().and_then(|code| new.get(code)).copied().unwrap_or(-1);
-        codes.extend(of.codes.iter().map(code));
+        let code = |row| categories_of(part).and_then(|of| of.name(row)).map_or(-1, |name| places[name]);
+        codes.extend((0..*len).map(code));
     }
     Categories::new(codes, names)
 }
