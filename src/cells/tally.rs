@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn counts_are_those_of_a_loop_over_all_values_dense_and_sparse_on_any_grid() {
-        let negative = |i: usize, j: usize| if (i + j) % 3 == 0 { -count(i, j) } else { count(i, j) };
+        let negative = |i: usize, j: usize| if (i + j).is_multiple_of(3) { -count(i, j) } else { count(i, j) };
         for value in [&count as &dyn Fn(usize, usize) -> f64, &negative] {
             let asked = Asked { groups: vec![(0..11).map(|j| j % 4 == 0).collect()], tops: vec![2, 5, 11] };
             let data = data_of(23, 11, value);

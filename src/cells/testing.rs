@@ -1,6 +1,4 @@
-//! What the tests of this folder share: small data, the same dense and as CSR, and the real files.
-
-use std::path::PathBuf;
+//! What the tests of this folder share: small data, the same dense and as CSR.
 
 use super::{AnnData, Frame};
 use crate::array::Array;
@@ -33,18 +31,13 @@ pub(crate) fn data_of(rows: usize, cols: usize, value: impl Fn(usize, usize) -> 
 pub(crate) fn count(i: usize, j: usize) -> f64 {
     let mut x = ((i as u64) << 32 ^ (j as u64 + 1)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     x = (x ^ (x >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 33;
-    if x % 10 < 7 { 0.0 } else { (x / 10 % 5 + 1) as f64 * if x % 97 == 0 { 40.0 } else { 1.0 } }
+    if x % 10 < 7 { 0.0 } else { (x / 10 % 5 + 1) as f64 * if x.is_multiple_of(97) { 40.0 } else { 1.0 } }
 }
 
 /// The same data with `x` dense and as CSR, in blocks of so many rows.
 pub(crate) fn both_kinds(data: &AnnData, block_rows: u64) -> [AnnData; 2] {
     let csr = data.x.to_csr().expect("few columns");
     [data.x.clone(), csr].map(|x| AnnData { x: x.with_block_rows(block_rows), ..data.clone() })
-}
-
-/// Returns the path of a file in `bench-data`.
-pub(crate) fn bench_data(name: &str) -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/bench-data")).join(name)
 }
 
 /// Says whether two numbers differ by at most so much of the larger, or are both NaN.
