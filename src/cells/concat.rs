@@ -26,7 +26,7 @@ pub enum Join {
     Outer,
 }
 
-/// Settings of [`concat`].
+/// Settings of [`concat()`].
 #[derive(Clone, Debug, Default)]
 pub struct Concat {
     /// Which genes are kept.

@@ -186,7 +186,7 @@ impl AnnData {
     /// Scales `x`; `var` gets `mean` and `std` (`mean with mask`, `std with mask`), as by scanpy's `pp.scale`.
     ///
     /// A sparse `x` that is centred stays sparse, and `var` gets `scaled_zero`, what a zero became: the scaled matrix is
-    /// `x` and that row added to every row. Its principal components, [`pca`](super::pca)'s, are those of `x`. With
+    /// `x` and that row added to every row. Its principal components, [`pca`](super::pca())'s, are those of `x`. With
     /// `densify` `x` becomes dense, as in scanpy.
     ///
     /// # Errors
