@@ -9,6 +9,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use allotment::array::{Array, Binary, Block, BlockKind, BlockMap, CsrBlock, DType, Kernel, Over, Statistic, random};
+use allotment::cells::{self, CellLimits, Metric, NormalizeTotal, Scale};
 use allotment::linalg::{
     Centre, IncrementalPca, LanczosOptions, LstsqOptions, PcaOptions, PcaSolver, QrOptions, SvdCompressedOptions,
     SvdOptions, eigh_gram, lanczos, lstsq, pca, qr, svd, svd_compressed, tsqr,
@@ -214,6 +215,31 @@ fn writing_chunks_stays_within_its_projection() {
     let _alone = alone();
     stays_within_its_projection("persist dense", |cluster| dense().persist(cluster));
     stays_within_its_projection("persist csr", |cluster| sparse().persist(cluster));
+}
+
+#[test]
+fn operations_on_cells_stay_within_their_projection() {
+    let _alone = alone();
+    let maker = Cluster::builder().allowance(ByteSize(128 << 20)).workers(1).build().unwrap();
+    // Numbers for each cell come home, while they are appended and as they are: sums, counts, and those kept.
+    const BY_ROW: u64 = 64_000 * 160;
+    let limits = CellLimits { min_genes: Some(3), ..Default::default() };
+    for (kind, x) in [("dense", dense()), ("csr", sparse().persist(&maker).unwrap())] {
+        let what = |name: &str| format!("{name} of {kind}");
+        stays_within(&what("filter_cells"), BY_ROW, |cluster| cells::filter_cells(cluster, &x, &limits));
+        stays_within(&what("normalize_total"), BY_ROW, |cluster| {
+            let options = NormalizeTotal { exclude_highly_expressed: true, ..Default::default() };
+            each_block(cluster, &cells::normalize_total_with(cluster, &x, &options)?)
+        });
+        stays_within_its_projection(&what("scale"), |cluster| {
+            let options = Scale { max_value: Some(2.0), ..Default::default() };
+            each_block(cluster, &cells::scale(cluster, &x, &options)?.x)
+        });
+    }
+    let few = random::normal(3_000, 50, 5, None);
+    for metric in [Metric::Euclidean, Metric::Cosine] {
+        stays_within_its_projection(metric.name(), |cluster| cells::knn(cluster, &few, 14, metric, None));
+    }
 }
 
 #[test]

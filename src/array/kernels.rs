@@ -64,6 +64,8 @@ pub enum Kernel {
     ScaleRows(Arc<[f64]>),
     /// Each column times its own number.
     ScaleCols(Arc<[f64]>),
+    /// Each column clipped to its own bounds, and moved so that zero stays zero: `clip(x) − clip(0)`; NaN stays.
+    ClipCols(Arc<[(f64, f64)]>),
     /// Each row scaled so that it sums to this; a row that sums to zero stays as it is.
     NormalizeRows(f64),
 }
@@ -129,6 +131,7 @@ impl Kernel {
             Kernel::Clip(..) => "clip",
             Kernel::ScaleRows(_) => "scale_rows",
             Kernel::ScaleCols(_) => "scale_cols",
+            Kernel::ClipCols(_) => "clip_cols",
             Kernel::NormalizeRows(_) => "normalize_rows",
         }
     }
@@ -203,7 +206,17 @@ impl Kernel {
             Kernel::ScaleCols(factors) => {
                 let cols = col_offset as usize..col_offset as usize + block.cols();
                 let found = (col_offset + block.cols() as u64, factors.len() as u64);
-                scale_cols(block, factors.get(cols).ok_or_else(|| too_few("scale_cols", found))?)?;
+                let factors = factors.get(cols).ok_or_else(|| too_few("scale_cols", found))?;
+                change_cols(block, |col, value| value * factors[col])?;
+            }
+            Kernel::ClipCols(bounds) => {
+                let cols = col_offset as usize..col_offset as usize + block.cols();
+                let found = (col_offset + block.cols() as u64, bounds.len() as u64);
+                let bounds = bounds.get(cols).ok_or_else(|| too_few("clip_cols", found))?;
+                // Not `clamp`, which panics when the bounds are reversed.
+                let clip = |value: f64, (least, most): (f64, f64)| value.max(least).min(most);
+                let moved = |value, bounds| clip(value, bounds) - clip(0.0, bounds);
+                change_cols(block, |col, value| if value.is_nan() { value } else { moved(value, bounds[col]) })?;
             }
             Kernel::NormalizeRows(target) => {
                 let factors: Vec<f64> = row_sums(block)?.iter().map(|sum| normalising_factor(*sum, *target)).collect();
@@ -257,21 +270,17 @@ fn scale_rows(block: &mut Block, factors: &[f64]) -> Result<()> {
     Ok(())
 }
 
+/// Changes every stored value by its column.
 #[expect(clippy::useless_conversion, reason = "one of the two float types is f64 already")]
-fn scale_cols(block: &mut Block, factors: &[f64]) -> Result<()> {
-    let cols = block.cols();
+fn change_cols(block: &mut Block, change: impl Fn(usize, f64) -> f64) -> Result<()> {
     // No columns, no values: and chunks of zero length do not exist.
-    if cols == 0 {
-        return Ok(());
-    }
+    let cols = block.cols().max(1);
     match block {
         Block::Dense(b) => floats!(&mut b.values, values => for row in values.chunks_exact_mut(cols) {
-            for (value, factor) in row.iter_mut().zip(factors) {
-                *value = (f64::from(*value) * factor) as _;
-            }
+            row.iter_mut().enumerate().for_each(|(col, value)| *value = change(col, f64::from(*value)) as _);
         }),
         Block::Csr(b) => floats!(&mut b.values, values => for (value, col) in values.iter_mut().zip(b.indices.iter()) {
-            *value = (f64::from(*value) * factors[*col as usize]) as _;
+            *value = change(*col as usize, f64::from(*value)) as _;
         }),
     }
     Ok(())
@@ -356,6 +365,8 @@ mod tests {
             assert_eq!(applied(&rows, csr, false, 1), [10.0, 0.0, 30.0, 0.0, 0.0, 0.0], "the offset counts");
             let cols = Kernel::ScaleCols([2.0, 3.0, 4.0].into());
             assert_eq!(applied(&cols, csr, false, 0), [2.0, 0.0, 12.0, 0.0, 0.0, 0.0]);
+            let clipped = Kernel::ClipCols([(-1.0, 0.5), (0.0, 0.0), (1.0, 2.5)].into());
+            assert_eq!(applied(&clipped, csr, false, 0), [0.5, 0.0, 1.5, 0.0, 0.0, 0.0], "zero stays zero");
         }
     }
 

@@ -37,6 +37,7 @@ impl Array {
         let factors = match &kernel {
             Kernel::ScaleRows(factors) => Some((factors.len() as u64, self.rows())),
             Kernel::ScaleCols(factors) => Some((factors.len() as u64, self.cols())),
+            Kernel::ClipCols(bounds) => Some((bounds.len() as u64, self.cols())),
             _ => None,
         };
         if let Some((found, needed)) = factors.filter(|(found, needed)| found != needed) {

@@ -253,6 +253,7 @@ impl Step {
             Step::RowList(_, rows) => 8 * rows.len(),
             Step::Columns(_, columns) => 8 * columns.len(),
             Step::Kernel(_, Kernel::ScaleRows(factors) | Kernel::ScaleCols(factors)) => 8 * factors.len(),
+            Step::Kernel(_, Kernel::ClipCols(bounds)) => 16 * bounds.len(),
             _ => 0,
         }
     }

@@ -4,13 +4,39 @@
 //! Rows are cells, columns are genes. Everything here is built on [`Array`](crate::array::Array) and knows no file.
 
 mod anndata;
+mod concat;
+mod filter;
 mod frame;
+mod frame_views;
+mod knn;
+mod neighbors;
 mod normalize;
 mod numbers;
+mod parts;
+mod pca;
+mod qc;
+mod sample;
+mod scale;
+mod select;
+mod stacked;
+mod tally;
+#[cfg(test)]
+mod testing;
 mod value;
 
 pub use anndata::{AnnData, Raw, Table};
+pub use concat::{Concat, Join, concat};
+pub use filter::{CellLimits, Filtered, GeneLimits, filter_cells, filter_genes};
 pub use frame::{Categories, Column, Frame, FrameReader};
-pub use normalize::{log1p, normalize_total};
+pub use knn::{Metric, knn};
+pub use neighbors::{NeighborsOptions, neighbors};
+pub use normalize::{NormalizeTotal, log1p, normalize_total, normalize_total_with};
 pub use numbers::Numbers;
+pub use pca::{Genes, PcaOptions, pca};
+pub use qc::{QcOptions, calculate_qc_metrics};
+pub use sample::{Amount, Sample, sample};
+pub use scale::{Scale, Scaled, scale};
+pub use select::Choice;
 pub use value::{Tensor, Value};
+
+use parts::{on_lane, whole_rows};
