@@ -3,12 +3,14 @@
 //!
 //! Rows are cells, columns are genes. Everything here is built on [`Array`](crate::array::Array) and knows no file.
 
+mod aggregate;
 mod anndata;
 mod frame;
 mod normalize;
 mod numbers;
 mod value;
 
+pub use aggregate::{AggregateOptions, Aggregation, aggregate};
 pub use anndata::{AnnData, Raw, Table};
 pub use frame::{Categories, Column, Frame, FrameReader};
 pub use normalize::{log1p, normalize_total};
