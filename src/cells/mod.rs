@@ -6,6 +6,7 @@
 mod aggregate;
 mod anndata;
 mod frame;
+mod hvg;
 mod normalize;
 mod numbers;
 mod value;
@@ -13,6 +14,7 @@ mod value;
 pub use aggregate::{AggregateOptions, Aggregation, aggregate};
 pub use anndata::{AnnData, Raw, Table};
 pub use frame::{Categories, Column, Frame, FrameReader};
+pub use hvg::{HighlyVariable, HvgFlavor, HvgOptions, highly_variable_genes};
 pub use normalize::{log1p, normalize_total};
 pub use numbers::Numbers;
 pub use value::{Tensor, Value};
