@@ -187,7 +187,8 @@ fn workers_allowances_and_grids_change_no_bit_and_strips_are_planned() {
         let small = cluster(workers, allowance);
         let data = data(x.clone().with_block_rows(block_rows), codes.clone());
         let plan = options(&ALL).plan(&small, &data).expect("fits");
-        assert_eq!(plan.passes > 1, allowance < 1 << 20, "{plan}");
+        // Forty groups leave one run, which strips share out to the lanes; small allowances need more of them.
+        assert_eq!(plan.passes > workers, allowance < 1 << 20, "{plan}");
         assert!(plan.projected_bytes <= allowance, "{plan}");
         let found = aggregate(&small, &data, &options(&ALL)).expect("fits");
         for func in ALL {

@@ -134,7 +134,9 @@ fn seurat_v3_ranks_counts_by_what_their_means_lead_one_to_expect() {
     check(&data(counts()), &v3, &[3, 4, 9, 11, 12, 26, 34, 36], &[means, variances, norm, rank]);
 
     let batched = HvgOptions { batch_key: Some("b".into()), ..v3 };
-    let norm = ("variances_norm", [0.10852573143134386, 0.2811715658876435, 1.1551364562322362, 1.2507629838299774]);
+    // Of g33 what scikit-misc gives for exact means; scanpy's own differ in the last bit, which parts two genes whose means tie,
+    // moves a vertex and gives 1.15514.
+    let norm = ("variances_norm", [0.10852573143134386, 0.2811715658876435, 1.1553544408580565, 1.2507629838299774]);
     let rank = ("highly_variable_rank", [f64::NAN, f64::NAN, f64::NAN, 4.0]);
     check(&data(counts()), &batched, &[3, 6, 11, 13, 26, 36, 37, 39], &[means, variances, norm, rank]);
     let paper = HvgOptions { flavor: HvgFlavor::SeuratV3Paper, ..batched };
