@@ -121,7 +121,7 @@ fn several_columns_give_the_numbers_of_scanpy() {
     let cluster = cluster(1, 64 << 20);
     let value = |i: usize, j: usize| match j {
         4 => {
-            if i % 4 == 0 {
+            if i.is_multiple_of(4) {
                 -1.5
             } else {
                 0.0

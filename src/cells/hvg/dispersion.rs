@@ -19,11 +19,14 @@ pub(super) struct Dispersions {
     pub(super) normalised: Vec<f64>,
 }
 
+/// Takes the middle and the spread of a bin.
+type Ends = fn(&mut [f64]) -> (f64, f64);
+
 /// Computes means, dispersions and normalised dispersions of genes; means are finite.
 pub(super) fn dispersions(genes: &GeneMoments, flavor: HvgFlavor, n_bins: usize) -> Dispersions {
     let mut means: Vec<f64> = genes.means.iter().map(|mean| if *mean == 0.0 { 1e-12 } else { *mean }).collect();
     let mut dispersions: Vec<f64> = genes.variances.iter().zip(&means).map(|(var, mean)| var / mean).collect();
-    let (edges, ends): (_, fn(&mut [f64]) -> (f64, f64)) = match flavor {
+    let (edges, ends): (_, Ends) = match flavor {
         HvgFlavor::Seurat => {
             dispersions.iter_mut().for_each(|x| *x = if *x == 0.0 { f64::NAN } else { x.ln() });
             means.iter_mut().for_each(|mean| *mean = mean.ln_1p());
