@@ -8,9 +8,9 @@ use super::evaluate::with_block;
 use super::expr::{Expr, to_usize};
 use super::grid::Grid;
 use super::window::Window;
-use super::{Array, Block, BlockInfo, Plan, Working};
+use super::{Array, Block, BlockInfo, Cuts, Plan, Working};
 use crate::error::Result;
-use crate::runtime::{Blocks, Cluster, Progress, TaskContext};
+use crate::runtime::{Blocks, Cluster, Future, Progress, TaskContext};
 
 /// How [`Array::reduce_runs`] deals the blocks.
 pub(crate) struct Runs {
@@ -18,6 +18,18 @@ pub(crate) struct Runs {
     pub(crate) name: &'static str,
     /// How many runs, at most; a run is one task.
     pub(crate) n: usize,
+    /// What a task holds besides the block in hand.
+    pub(crate) working: Working,
+    /// Called as runs finish.
+    pub(crate) progress: Option<Progress>,
+}
+
+/// How [`Array::start_row_runs`] deals the rows.
+pub(crate) struct RowRuns {
+    /// The tasks' name.
+    pub(crate) name: &'static str,
+    /// Rows of a run, the last one's excepted; a run is one task.
+    pub(crate) rows: u64,
     /// What a task holds besides the block in hand.
     pub(crate) working: Working,
     /// Called as runs finish.
@@ -203,6 +215,34 @@ impl Array {
             Ok(partial)
         };
         cluster.reduce_blocks(&Blocks { n: n_runs, ..blocks }, one_run, combine)
+    }
+
+    /// Starts a reduction over runs that begin at multiples of so many rows, wherever blocks begin: what a run adds up, and in
+    /// which order, follows from neither the grid nor the allowance. A run's `end` gives its partial.
+    pub(crate) fn start_row_runs<S, P: Send + 'static>(
+        &self,
+        cluster: &Cluster,
+        runs: RowRuns,
+        empty: impl Fn() -> S + Send + Sync + 'static,
+        add: impl Fn(&mut S, &Block, BlockInfo) -> Result<()> + Send + Sync + 'static,
+        end: impl Fn(S) -> Result<P> + Send + Sync + 'static,
+        combine: impl Fn(P, P) -> Result<P> + Send + Sync + 'static,
+    ) -> Result<Future<Option<P>>> {
+        let RowRuns { name, rows, working, progress } = runs;
+        let (plan, array) = (self.plan_for(cluster, name, working)?, self.clone());
+        let (cuts, projected_bytes) = (Cuts::even(self.rows(), rows), plan.projected_bytes);
+        let blocks =
+            Blocks { name: name.into(), n: cuts.n_runs(), projected_bytes, kept_bytes: working.kept, progress };
+        let one_run = move |index: usize, context: &TaskContext| {
+            let (run, mut state) = (cuts.run(index), empty());
+            for block in plan.grid.rows.overlapping(run.clone()) {
+                let mut window = Window::of_block(&plan.grid, block);
+                window.rows = window.rows.start.max(run.start)..window.rows.end.min(run.end);
+                with_block(&array, block, &window, context, |block, info| add(&mut state, &block, info))?;
+            }
+            end(state)
+        };
+        cluster.start_reduce_blocks(&blocks, one_run, combine)
     }
 
     /// Makes the run that a plan describes, and the function that a task calls with its block's number.

@@ -75,7 +75,7 @@ pub use source::Source;
 pub use travel::SourceAddress;
 pub use values::{Buffer, Values};
 
-pub(crate) use compute::Runs;
+pub(crate) use compute::{RowRuns, Runs};
 pub(crate) use packed::Packed;
 pub(crate) use sparse_row::SparseRow;
 pub(crate) use travel::{seal, unseal};

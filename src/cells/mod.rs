@@ -3,11 +3,13 @@
 //!
 //! Rows are cells, columns are genes. Everything here is built on [`Array`](crate::array::Array) and knows no file.
 
+mod aggregate;
 mod anndata;
 mod concat;
 mod filter;
 mod frame;
 mod frame_views;
+mod hvg;
 mod knn;
 mod neighbors;
 mod normalize;
@@ -24,10 +26,12 @@ mod tally;
 mod testing;
 mod value;
 
+pub use aggregate::{AggregateOptions, Aggregation, aggregate};
 pub use anndata::{AnnData, Raw, Table};
 pub use concat::{Concat, Join, concat};
 pub use filter::{CellLimits, Filtered, GeneLimits, filter_cells, filter_genes};
 pub use frame::{Categories, Column, Frame, FrameReader};
+pub use hvg::{HighlyVariable, HvgFlavor, HvgOptions, highly_variable_genes};
 pub use knn::{Metric, knn};
 pub use neighbors::{NeighborsOptions, neighbors};
 pub use normalize::{NormalizeTotal, log1p, normalize_total, normalize_total_with};

@@ -79,7 +79,7 @@ fn on_lane<T: Send + 'static>(
 /// Returns the array in blocks of whole rows, which every pass here works on.
 ///
 /// Rows that were cut for a grid with block columns would be far too many when they are whole: then the plan chooses.
-fn whole_rows(a: &Array) -> Array {
+pub(crate) fn whole_rows(a: &Array) -> Array {
     let is_2d = a.col_cuts().is_some_and(|cuts| cuts.n_runs() > 1);
     if is_2d { a.clone().with_auto_blocks().whole_rows() } else { a.clone().whole_rows() }
 }
