@@ -1,6 +1,6 @@
 //! What HDF5 and Zarr have in common: a tree of groups and arrays with attributes.
 //!
-//! AnnData lays the same tree over both, so its encodings are read and written once ([`super::anndata`]), over these
+//! AnnData lays the same tree over both, so its encodings are read and written once (`io::anndata`), over these
 //! traits, and each container implements them. A path is names joined by `/`, without one at the start; the root is the
 //! empty path.
 //!
