@@ -8,7 +8,7 @@ use std::process::Command;
 use super::*;
 use crate::array::{DType, Over};
 use crate::bytes::ByteSize;
-use crate::cells::{Column, Table, Value};
+use crate::cells::{Column, Frame, Table, Value};
 use crate::error::Error;
 use crate::io::testing::dense_values;
 use crate::runtime::Cluster;
@@ -75,6 +75,21 @@ with h5py.File(path, "a") as f:
 with h5py.File(path + ".without_x.h5ad", "w") as f, h5py.File(path) as g:
     for name in ["obs", "var", "layers"]:
         g.copy(name, f)
+with h5py.File(path + ".ranger2.h5", "w") as f:
+    for genome in ["hg19", "mm10"]:
+        g, m = f.create_group(genome), sp.csr_matrix(x[:40, :30].astype("i4"))
+        g["barcodes"] = np.array([f"AAC{k}-1" for k in range(40)], dtype="S")
+        g["genes"] = np.array([f"ENS{k}" for k in range(30)], dtype="S")
+        g["gene_names"] = np.array([f"G{k % 29}" for k in range(30)], dtype="S")
+        g["shape"], g["indptr"], g["indices"], g["data"] = (30, 40), m.indptr.astype("i8"), m.indices.astype("i8"), m.data
+with h5py.File(path + ".tables.h5ad", "w") as f:
+    f["X"] = x[:3, :2]
+    kinds = [("index", "S2"), ("one", "i1"), ("two", "i1"), ("size", "f8"), ("both", "i8")]
+    f["obs"] = np.array([(b"a", 0, 1, 0.5, 0), (b"b", 0, -1, 0.25, 7), (b"b", -1, 0, 1.0, 1)], dtype=kinds)
+    f["var"] = np.array([(b"x", 1), (b"y", 0)], dtype=[("name", "S2"), ("both", "i1")])
+    f["uns/one_categories"] = b"only"
+    f["uns/two_categories"], f["uns/both_categories"] = np.array([b"p", b"q"]), np.array([b"u", b"v"])
+    f["uns/kept_categories"] = np.array([b"w"])
 "#;
 
 /// Lets Python write the file, or says that this is skipped.
@@ -114,6 +129,36 @@ fn whatever_python_writes_is_read() {
     assert!(error.contains("without X") && error.contains("layers csr, dense, short, words"), "{error}");
     let layer = open_matrix(format!("{}.without_x.h5ad", path.display()), "layers/csr").expect("a layer");
     assert_eq!(layer.shape(), (3000, 300));
+}
+
+#[test]
+fn tables_of_old_and_counts_of_cell_ranger_2_are_read() {
+    let Some((_folder, path)) = written() else { return };
+    let old = open(format!("{}.tables.h5ad", path.display())).expect("sound");
+    let texts = |frame: &Frame, name: &str| -> Vec<String> {
+        let column = frame.column(name).expect(name);
+        (0..column.len()).map(|row| column.text(row).unwrap_or("-".into())).collect()
+    };
+    assert_eq!(texts(&old.obs, "one"), ["only", "only", "-"], "a single category was stored as a single value");
+    assert_eq!(texts(&old.obs, "two"), ["q", "-", "p"]);
+    assert_eq!(texts(&old.obs, "size"), ["0.5", "0.25", "1"]);
+    assert_eq!(texts(&old.obs, "both"), ["0", "7", "1"], "these are no places of the names, which are those of var");
+    assert_eq!(texts(&old.var, "both"), ["v", "u"]);
+    assert_eq!(
+        (old.obs_names().expect("names").join(","), old.var_names().expect("names").join(",")),
+        ("a,b,b".into(), "x,y".into())
+    );
+    assert_eq!(old.uns.keys().collect::<Vec<_>>(), ["kept_categories"]);
+
+    let counts = format!("{}.ranger2.h5", path.display());
+    let error = open(&counts).expect_err("which genome?").to_string();
+    assert!(error.contains("hg19, mm10"), "{error}");
+    let cluster = cluster(ByteSize(48 << 20));
+    let mouse = open_matrix(&counts, "mm10").expect("a genome").compute(&cluster).expect("sound");
+    let cells = open(&path).expect("sound");
+    let whole = dense_values(&cells.layers["csr"].compute(&cluster).expect("sound"));
+    let expected: Vec<f64> = (0..40 * 30).map(|at| whole[at / 30 * 300 + at % 30]).collect();
+    assert_eq!(dense_values(&mouse), expected);
 }
 
 fn matrices_are_equal_however_they_are_stored(cells: &AnnData, path: &Path) {

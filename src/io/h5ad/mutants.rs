@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::array::Block;
+use crate::array::{Block, Source};
 use crate::io::testing::{Damage, assert_names_the_file, in_a_task, real};
 use crate::runtime::TaskContext;
 
@@ -60,7 +60,11 @@ fn read_all(path: &Path, what: &str, context: &TaskContext) -> Result<()> {
             }
         }
     }
-    let source = anndata::source(&tree(path)?, "X")?;
+    let tree = tree(path)?;
+    let source: Arc<dyn Source> = match &tenx::h5::groups(&*tree)?[..] {
+        [] => anndata::source(&tree, "X")?,
+        groups => Arc::new(tenx::h5::source(&tree, &groups[0])?),
+    };
     let (rows, cols) = source.shape();
     let step = rows.div_ceil(3).max(1);
     for start in (0..rows).step_by(step as usize) {
@@ -94,7 +98,7 @@ fn files() -> Vec<PathBuf> {
     let more = ["pbmc68k_reduced_csr", "pbmc68k_counts_csr", "anndata_v0.7.8/adata"];
     let real_files = names.iter().chain(&more).filter_map(|name| real(&format!("singlecell/{name}.h5ad")));
     let fixtures = ["columns.h5ad", "matrices_earliest.h5ad", "matrices_latest.h5ad"].map(fixture);
-    let mut files: Vec<PathBuf> = real_files.chain(fixtures).collect();
+    let mut files: Vec<PathBuf> = real_files.chain(fixtures).chain(real("singlecell/tenx_v3_small.h5")).collect();
     files.sort_by_key(|path| std::fs::metadata(path).map_or(0, |metadata| metadata.len()));
     files
 }

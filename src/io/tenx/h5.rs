@@ -65,7 +65,8 @@ fn only<'a>(tree: &dyn Tree, groups: &'a [String]) -> Result<&'a str> {
     }
 }
 
-fn source(tree: &Arc<dyn Tree>, group: &str) -> Result<CsrSource> {
+/// Opens the counts of a group, to be read by runs of rows.
+pub(in crate::io) fn source(tree: &Arc<dyn Tree>, group: &str) -> Result<CsrSource> {
     let place = format!("{group}/shape");
     let shape = tree.array(&place)?;
     let lengths = match *shape.shape() {
