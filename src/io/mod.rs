@@ -9,6 +9,7 @@
 //! what is written appears under its name only when it is whole. Whatever is wrong with a file is one line that names
 //! the file and the place.
 
+#[cfg_attr(not(feature = "h5ad"), allow(dead_code, reason = "each format that holds annotated data calls it"))]
 mod anndata;
 #[cfg(feature = "h5ad")]
 pub mod h5ad;
@@ -209,6 +210,7 @@ pub fn describe(path: impl AsRef<Path>) -> Result<Description> {
 /// assert_eq!(io::h5ad::open_matrix(&path, "layers/logs")?.shape(), (10_000, 1000));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[cfg_attr(not(feature = "h5ad"), allow(unused_variables, reason = "no format is built in that could use them"))]
 pub fn write(cluster: &Cluster, cells: &AnnData, path: impl AsRef<Path>, options: &WriteOptions) -> Result<()> {
     let path = path.as_ref();
     match path.extension().and_then(|extension| extension.to_str()).unwrap_or_default() {
