@@ -250,6 +250,7 @@ pub fn describe(path: impl AsRef<Path>) -> Result<Description> {
 /// assert_eq!(io::h5ad::open_matrix(&path, "layers/logs")?.shape(), (10_000, 1000));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[cfg_attr(not(feature = "h5ad"), allow(unused_variables, reason = "no format is built in that could use them"))]
 pub fn write(cluster: &Cluster, cells: &AnnData, path: impl AsRef<Path>, options: &WriteOptions) -> Result<()> {
     let path = path.as_ref();
     match path.extension().and_then(|extension| extension.to_str()).unwrap_or_default() {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::super::csr_parts::CsrParts;
 use super::super::tree::{NodeKind, Tree, TreeArray};
 use super::parts;
-use crate::array::{CsrBlock, DType};
+use crate::array::{CsrBlock, DType, Values};
 use crate::error::Result;
 
 /// How many offsets or wide indices are converted at a time.
