@@ -311,6 +311,24 @@ mod tests {
     }
 
     #[test]
+    fn categories_keep_an_order_that_all_sets_share_and_columns_of_two_kinds_become_text() {
+        let with = |names: [&str; 2], n: usize| {
+            let codes = Categories::new((0..n as i32).map(|i| i % 2).collect(), names.map(String::from).to_vec());
+            let stage = Column::Categories(Categories { ordered: true, ..codes });
+            let data = data_of(n, 3, count);
+            AnnData { obs: data.obs.with_column("stage", stage).expect("a value each"), ..data }
+        };
+        let stage = |sets: [AnnData; 2]| {
+            concat(&sets, &Concat::default()).expect("two sets").obs.column("stage").expect("both have it")
+        };
+        let same = stage([with(["young", "old"], 2), with(["young", "old"], 1)]);
+        assert!(matches!(&same, Column::Categories(of) if of.ordered && of.names == ["young", "old"]));
+        assert_eq!((same.text(1).as_deref(), same.text(2).as_deref()), (Some("old"), Some("young")));
+        let other = stage([with(["young", "old"], 2), with(["old", "young"], 1)]);
+        assert!(matches!(&other, Column::Strings(_)) && other.text(2).as_deref() == Some("old"));
+    }
+
+    #[test]
     fn repeated_genes_and_keys_and_no_sets_are_refused_and_empty_sets_are_not() {
         let data = data_of(2, 3, count);
         let twice = AnnData {

@@ -2,7 +2,7 @@
 //!
 //! | columns of | become |
 //! | --- | --- |
-//! | categories without order | categories: the names sorted, unless all frames have the same |
+//! | categories without order, or of the same names | categories: the names sorted, unless all frames have the same |
 //! | numbers | numbers of the dtype that holds all of them; floats where a value is missing |
 //! | truth values | truth values |
 //! | different kinds | text |
@@ -47,7 +47,7 @@ impl FrameReader for Stacked {
 /// Joins columns; of a set without the column all values are missing. Columns of different kinds become text.
 fn joined(parts: &[Option<Column>], lengths: &[usize]) -> Column {
     let there = || parts.iter().flatten();
-    if there().all(|part| matches!(part, Column::Categories(of) if !of.ordered && of.numeric.is_none())) {
+    if is_one_kind_of_categories(parts) {
         return Column::Categories(joined_categories(parts, lengths));
     }
     if there().all(|part| matches!(part, Column::Bools(_))) {
@@ -95,6 +95,17 @@ fn categories_of(part: &Option<Column>) -> Option<&Categories> {
     if let Some(Column::Categories(of)) = part { Some(of) } else { None }
 }
 
+/// Tells whether all columns are categories that can be joined: without order, or with the same names in the same one.
+fn is_one_kind_of_categories(parts: &[Option<Column>]) -> bool {
+    let first = parts.iter().find_map(categories_of);
+    let is_alike = |of: &Categories| {
+        let is_plain = |of: &Categories| !of.ordered && of.numeric.is_none();
+        let is_same = |a: &Categories| (&a.names, a.ordered, a.numeric) == (&of.names, of.ordered, of.numeric);
+        first.is_some_and(|first| is_same(first) || (is_plain(first) && is_plain(of)))
+    };
+    parts.iter().filter(|part| part.is_some()).all(|part| categories_of(part).is_some_and(is_alike))
+}
+
 /// Joins categories: the names sorted, unless all have the same.
 fn joined_categories(parts: &[Option<Column>], lengths: &[usize]) -> Categories {
     let all: Vec<&Vec<String>> = parts.iter().filter_map(categories_of).map(|of| &of.names).collect();
@@ -108,5 +119,6 @@ fn joined_categories(parts: &[Option<Column>], lengths: &[usize]) -> Categories 
         let code = |row| categories_of(part).and_then(|of| of.name(row)).map_or(-1, |name| places[name]);
         codes.extend((0..*len).map(code));
     }
-    Categories::new(codes, names)
+    let (ordered, numeric) = parts.iter().find_map(categories_of).map_or((false, None), |of| (of.ordered, of.numeric));
+    Categories { codes, names, ordered, numeric }
 }
