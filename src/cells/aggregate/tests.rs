@@ -112,6 +112,36 @@ fn every_statistic_is_that_of_the_groups_values_dense_and_csr() {
     }
 }
 
+/// What scanpy gives for the data of the test below.
+fn of_scanpy() -> [(&'static str, [[f64; 5]; 6]); 3] {
+    let third = 1.0 / 3.0;
+    let means = [
+        [0.0, 4.0 + third, 1.0 + third, 0.0, -0.5],
+        [0.0, 1.0, 1.5, 0.0, 0.0],
+        [0.0, 1.75, 2.25, 0.0, -0.75],
+        [0.0, 2.0, 3.5, 0.0, 0.0],
+        [0.0, 2.0, 3.0, 0.0, -0.75],
+        [0.0; 5],
+    ];
+    let variances = [
+        [0.0, 10.0 + third, 1.0 + third, 0.0, 0.75],
+        [0.0, 4.0, 9.0, 0.0, 0.0],
+        [0.0, 8.25, 14.916666666666668, 0.0, 0.75],
+        [0.0, 8.0, 0.5, 0.0, 0.0],
+        [0.0, 8.0, 18.0, 0.0, 1.125],
+        [f64::NAN; 5],
+    ];
+    let medians = [
+        [0.0, 3.0, 2.0, 0.0, 0.0],
+        [0.0; 5],
+        [0.0, 0.5, 0.5, 0.0, -0.75],
+        [0.0, 2.0, 3.5, 0.0, 0.0],
+        [0.0, 2.0, 3.0, 0.0, -0.75],
+        [0.0; 5],
+    ];
+    [("mean", means), ("var", variances), ("median", medians)]
+}
+
 #[test]
 fn several_columns_give_the_numbers_of_scanpy() {
     // i = numpy.arange(23)[:, None]; j = numpy.arange(5)[None, :]; x = ((i*7 + j*3) % 5 * (i*j % 3)).astype(float)
@@ -141,32 +171,7 @@ fn several_columns_give_the_numbers_of_scanpy() {
     let asked = AggregateOptions { by: vec!["l".into(), "t".into()], funcs, ..Default::default() };
     let found = aggregate(&cluster, &data, &asked).expect("fits");
     assert_eq!(found.obs_names().expect("names"), ["b_x", "b_y", "a_x", "a_y", "c_x", "c_y"]);
-    let third = 1.0 / 3.0;
-    let means = [
-        [0.0, 4.0 + third, 1.0 + third, 0.0, -0.5],
-        [0.0, 1.0, 1.5, 0.0, 0.0],
-        [0.0, 1.75, 2.25, 0.0, -0.75],
-        [0.0, 2.0, 3.5, 0.0, 0.0],
-        [0.0, 2.0, 3.0, 0.0, -0.75],
-        [0.0; 5],
-    ];
-    let variances = [
-        [0.0, 10.0 + third, 1.0 + third, 0.0, 0.75],
-        [0.0, 4.0, 9.0, 0.0, 0.0],
-        [0.0, 8.25, 14.916666666666668, 0.0, 0.75],
-        [0.0, 8.0, 0.5, 0.0, 0.0],
-        [0.0, 8.0, 18.0, 0.0, 1.125],
-        [f64::NAN; 5],
-    ];
-    let medians = [
-        [0.0, 3.0, 2.0, 0.0, 0.0],
-        [0.0; 5],
-        [0.0, 0.5, 0.5, 0.0, -0.75],
-        [0.0, 2.0, 3.5, 0.0, 0.0],
-        [0.0, 2.0, 3.0, 0.0, -0.75],
-        [0.0; 5],
-    ];
-    for (name, expected) in [("mean", means), ("var", variances), ("median", medians)] {
+    for (name, expected) in of_scanpy() {
         for (found, expected) in layer(&cluster, &found, name).iter().zip(expected.as_flattened()) {
             // scanpy takes variances as a difference of squares, of numbers of one digit.
             let near = (found - expected).abs() < 1e-13;
