@@ -39,6 +39,7 @@ mod need;
 mod ops;
 #[cfg(test)]
 mod oracle;
+#[cfg(any(feature = "h5ad", feature = "zarr"))]
 mod origin;
 mod packed;
 mod pairs;

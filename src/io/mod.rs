@@ -16,6 +16,7 @@
 mod anndata;
 #[cfg(feature = "zarr")]
 mod codecs;
+#[cfg(any(feature = "h5ad", feature = "zarr", feature = "mtx"))]
 mod csr_parts;
 mod format;
 #[cfg(feature = "h5ad")]
@@ -28,15 +29,19 @@ pub mod mtx;
 mod new_file;
 pub mod npy;
 mod picture;
+#[cfg(feature = "h5ad")]
 mod tenx;
 #[cfg(test)]
 mod testing;
+#[cfg(any(feature = "h5ad", feature = "zarr"))]
 mod tree;
 mod values;
 #[cfg(feature = "zarr")]
 pub mod zarr;
 
+#[cfg(any(feature = "h5ad", feature = "zarr"))]
 pub use anndata::write::WriteOptions;
+#[cfg(any(feature = "h5ad", feature = "zarr"))]
 pub use tree::Compression;
 
 use std::path::Path;
@@ -45,6 +50,7 @@ use std::sync::Arc;
 use crate::array::{Array, Source, SourceAddress};
 use crate::cells::AnnData;
 use crate::error::{Error, Result};
+#[cfg(any(feature = "h5ad", feature = "zarr"))]
 use crate::runtime::Cluster;
 use format::Format;
 use input::Input;
@@ -179,15 +185,15 @@ pub fn open(path: impl AsRef<Path>) -> Result<Opened> {
 /// # Ok::<(), allotment::Error>(())
 /// ```
 pub fn open_address(address: &SourceAddress) -> Result<Array> {
-    let (path, item) = (address.path.as_str(), address.item.as_str());
+    let path = address.path.as_str();
     match address.format.as_str() {
         "npy" => Ok(Array::from_source(Arc::new(npy::open(path)?))),
         #[cfg(feature = "h5ad")]
-        "h5ad" => h5ad::open_matrix(path, item),
+        "h5ad" => h5ad::open_matrix(path, &address.item),
         #[cfg(feature = "zarr")]
-        "zarr" => zarr::open_matrix(path, item),
+        "zarr" => zarr::open_matrix(path, &address.item),
         #[cfg(feature = "mtx")]
-        "mtx" if item == "transposed" => Ok(Array::from_source(Arc::new(mtx::open_transposed(path)?))),
+        "mtx" if address.item == "transposed" => Ok(Array::from_source(Arc::new(mtx::open_transposed(path)?))),
         #[cfg(feature = "mtx")]
         "mtx" => Ok(Array::from_source(Arc::new(mtx::open(path)?))),
         other => Err(Error::Unsupported {
@@ -251,6 +257,7 @@ pub fn describe(path: impl AsRef<Path>) -> Result<Description> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[cfg_attr(not(feature = "h5ad"), allow(unused_variables, reason = "no format is built in that could use them"))]
+#[cfg(any(feature = "h5ad", feature = "zarr"))]
 pub fn write(cluster: &Cluster, cells: &AnnData, path: impl AsRef<Path>, options: &WriteOptions) -> Result<()> {
     let path = path.as_ref();
     match path.extension().and_then(|extension| extension.to_str()).unwrap_or_default() {

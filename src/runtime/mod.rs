@@ -59,6 +59,7 @@ pub use cluster::{Cluster, ShutdownReport};
 pub use core::restart::RestartPolicy;
 pub use future::{Future, FutureState, Shared};
 pub use gather::{AsCompleted, Waited};
+#[cfg(any(feature = "h5ad", feature = "zarr"))]
 pub(crate) use hub::lock;
 pub use inputs::Inputs;
 pub use memory::CountingAllocator;

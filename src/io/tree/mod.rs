@@ -11,7 +11,7 @@
 //!
 //! **Writing.** A tree is written under a temporary name and appears when [`TreeWriter::finish`] returns; dropped before,
 //! it leaves nothing. Numbers go in whole storage chunks: [`ArrayWriter::encode`] compresses, on any lane, and
-//! [`ArrayWriter::put`] stores, in any order where [`ArrayWriter::in_order`] is false.
+//! [`ArrayWriter::put`] stores, in any order.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -212,8 +212,6 @@ pub(crate) fn unwritable(path: &str, what: &str) -> Error {
 
 /// An array being written.
 pub(crate) trait ArrayWriter: Debug + Send + Sync {
-    /// Returns whether chunks must be stored in the order of their numbers.
-    fn in_order(&self) -> bool;
     /// Returns the anonymous bytes that encoding a chunk holds besides its values: the answer included.
     fn scratch_bytes(&self) -> u64;
     /// Compresses the values of a chunk; the last one may be short.

@@ -207,10 +207,6 @@ impl Missing {
 }
 
 impl ArrayWriter for ZarrArrayWriter {
-    fn in_order(&self) -> bool {
-        false
-    }
-
     fn scratch_bytes(&self) -> u64 {
         self.layout.scratch_bytes()
     }

@@ -103,10 +103,6 @@ mod tests {
     struct Kept(Mutex<BTreeMap<u64, Vec<u8>>>);
 
     impl ArrayWriter for Kept {
-        fn in_order(&self) -> bool {
-            false
-        }
-
         fn scratch_bytes(&self) -> u64 {
             0
         }

@@ -152,10 +152,6 @@ impl Chunks {
 }
 
 impl ArrayWriter for Chunks {
-    fn in_order(&self) -> bool {
-        false
-    }
-
     fn scratch_bytes(&self) -> u64 {
         match self.level {
             // Shuffled; deflated, which can grow by a few bytes in each 16 KiB, in a buffer that doubles.
