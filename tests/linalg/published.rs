@@ -101,10 +101,11 @@ fn svd_agrees_with_numpy() {
         let found = svd(&cluster, &x.with_block_rows(2000), &SvdOptions::default()).unwrap();
         let (file, k) = (reference.file, reference.singular_values.len());
         assert!(close(&found.s[..k], reference.singular_values, 1e-12), "{file}: {:?}", &found.s[..k]);
-        // A long vector is off by a rounding of the largest value over its own, and multiplying back does that again.
-        let bound = |value: f64| 8.0 * f64::EPSILON * (found.s[0] / value).powi(2) + 1e-15;
-        let within = found.residuals.iter().zip(&found.s).all(|(&residual, &value)| residual < bound(value));
-        assert!(within, "{file}: {:?}, {:?}", found.residuals, found.s);
+        // A long vector is off by a rounding of the largest value over its own, and multiplying back does that again; sums of
+        // 10,000 products round to a few 1e-13.
+        let bound = |value: f64| 8.0 * f64::EPSILON * (found.s[0] / value).powi(2) + 1e-12;
+        let beyond = found.residuals.iter().zip(&found.s).find(|&(&residual, &value)| residual >= bound(value));
+        assert!(beyond.is_none(), "{file}: a residual and its value {beyond:?}, the largest {}", found.s[0]);
     });
 }
 
