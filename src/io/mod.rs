@@ -256,7 +256,6 @@ pub fn describe(path: impl AsRef<Path>) -> Result<Description> {
 /// assert_eq!(io::h5ad::open_matrix(&path, "layers/logs")?.shape(), (10_000, 1000));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[cfg_attr(not(feature = "h5ad"), allow(unused_variables, reason = "no format is built in that could use them"))]
 #[cfg(any(feature = "h5ad", feature = "zarr"))]
 pub fn write(cluster: &Cluster, cells: &AnnData, path: impl AsRef<Path>, options: &WriteOptions) -> Result<()> {
     let path = path.as_ref();
