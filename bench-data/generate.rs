@@ -67,7 +67,7 @@ impl Alias {
     }
 
     fn draw(&self, rng: &mut ChaCha8Rng) -> u32 {
-        let place = (u64::from(rng.next_u32()) * self.keep.len() as u64 >> 32) as usize;
+        let place = ((u64::from(rng.next_u32()) * self.keep.len() as u64) >> 32) as usize;
         if uniform(rng) < self.keep[place] { place as u32 } else { self.other[place] }
     }
 }

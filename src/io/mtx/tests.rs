@@ -158,7 +158,9 @@ fn real_matrices_have_scipys_sums() {
 }
 
 /// Name, shape, entries, sums.
-const REAL: [(&str, (u64, u64), u64, [f64; 4]); 6] = [
+type Real = (&'static str, (u64, u64), u64, [f64; 4]);
+
+const REAL: [Real; 6] = [
     ("sparse/Franz6_id1959_aug.mtx", (10592, 3016), 48472, [114608.0, 4400560.0, 1041156376.0, 179283864.0]),
     ("sparse/bcspwr10.mtx", (5300, 5300), 21842, [21842.0, 21842.0, 67073752.0, 67073752.0]),
     (
