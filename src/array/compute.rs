@@ -41,7 +41,7 @@ impl Array {
     ///
     /// # Errors
     ///
-    /// [`Error::TooBig`] before any work when a block does not fit a worker, [`Error::OutOfMemory`] when the result does not
+    /// [`Error::TooBig`](crate::Error::TooBig) before any work when a block does not fit a worker, [`Error::OutOfMemory`](crate::Error::OutOfMemory) when the result does not
     /// fit this process; those of the blocks: the first in row order.
     ///
     /// # Examples
@@ -91,7 +91,7 @@ impl Array {
     ///
     /// # Errors
     ///
-    /// [`Error::TooBig`] before any work; [`Error::SpoolFull`] and the other failures of writing; those of the blocks.
+    /// [`Error::TooBig`](crate::Error::TooBig) before any work; [`Error::SpoolFull`](crate::Error::SpoolFull) and the other failures of writing; those of the blocks.
     ///
     /// # Examples
     ///
@@ -124,7 +124,7 @@ impl Array {
     ///
     /// # Errors
     ///
-    /// [`Error::TooBig`] before any work; the first error in row order.
+    /// [`Error::TooBig`](crate::Error::TooBig) before any work; the first error in row order.
     pub fn map_block_results<T: Send + 'static>(
         &self,
         cluster: &Cluster,
@@ -156,7 +156,7 @@ impl Array {
     ///
     /// # Errors
     ///
-    /// [`Error::TooBig`] before any work; the first error in row order.
+    /// [`Error::TooBig`](crate::Error::TooBig) before any work; the first error in row order.
     ///
     /// # Examples
     ///

@@ -59,7 +59,8 @@ pub(super) fn stage(input: &Input, transpose: bool) -> Result<Staged> {
     let mut note = |entry: &Entry| wide |= i32::try_from(entry.bits as i64).is_err();
     if header.is_dense {
         // Zeros that symmetry implies are never written: a diagonal's last one would be missing at the end.
-        file.set_len(rows * cols * 8).map_err(|source| Error::io("write", "a scratch file beside the chunks", source))?;
+        file.set_len(rows * cols * 8)
+            .map_err(|source| Error::io("write", "a scratch file beside the chunks", source))?;
         let place = |entry: &Entry| (u64::from(entry.row) * cols + u64::from(entry.col)) * 8;
         let mut batch = Vec::new();
         read_entries(&mut lines, &header, transpose, |entry| {

@@ -1,3 +1,5 @@
+//! MatrixMarket: every kind of matrix, real ones with the sums that SciPy finds, and what is malformed.
+
 use std::io::Write;
 use std::sync::Arc;
 
