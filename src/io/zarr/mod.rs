@@ -29,6 +29,7 @@ mod meta;
 #[cfg(test)]
 mod mutants;
 mod new_folder;
+mod records;
 mod save;
 mod source;
 mod store;

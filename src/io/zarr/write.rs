@@ -22,10 +22,12 @@ use super::super::codecs;
 use super::super::tree::{ArrayWriter, Attribute, Attributes, Compression, NewArray, TreeWriter};
 use super::encode::{ArrayLayout, zarr_type};
 use super::new_folder::NewFolder;
+use super::records;
 use super::store::check_path;
 use super::texts::to_any_length;
 use super::tree::Version;
 use crate::array::{DType, Values};
+use crate::cells::Column;
 use crate::error::{Error, Result};
 
 /// How a store is to be written.
@@ -162,6 +164,17 @@ impl TreeWriter for ZarrWriter {
         let bytes = to_any_length(texts.iter().map(|text| text.as_deref().unwrap_or_default()));
         let stored = codecs::zstd(&bytes, 3).map_err(|source| Error::io("compress", path, source))?;
         self.shared.folder.put(&chunk_key(path, self.options.version, 0, shape.len()), &stored)
+    }
+
+    fn records(&self, path: &str, fields: &[(String, Column)], attributes: Attributes) -> Result<()> {
+        let (node, bytes) = records::encode(fields, self.options.version);
+        let Value::Object(node) = node else { unreachable!("metadata are an object") };
+        self.node(path, "array", node, attributes)?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let stored = codecs::zstd(&bytes, 3).map_err(|source| Error::io("compress", path, source))?;
+        self.shared.folder.put(&chunk_key(path, self.options.version, 0, 1), &stored)
     }
 
     fn finish(self: Box<Self>) -> Result<()> {
