@@ -4,6 +4,10 @@
 
 #[path = "program/bad_input.rs"]
 mod bad_input;
+#[path = "program/counts.rs"]
+mod counts;
+#[path = "program/files.rs"]
+mod files;
 #[path = "program/ground.rs"]
 mod ground;
 #[path = "program/interrupted.rs"]
@@ -209,7 +213,7 @@ fn stdout_holds_the_object_alone_and_quiet_means_an_empty_stderr() {
 #[test]
 fn help_shows_an_example_and_version_is_told() {
     let ground = Ground::new();
-    for command in ["info", "pca", "svd"] {
+    for command in ["info", "convert", "sample", "stats", "qc", "pca", "svd"] {
         assert!(ground.run(&[command, "--help"]).success().contains("Example"));
     }
     assert!(ground.run(&["--version"]).success().contains(env!("CARGO_PKG_VERSION")));

@@ -14,8 +14,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[command(
     name = "allotment",
     version,
-    about = "Looks into and factorises matrices larger than memory, on this machine's cores",
-    after_help = "Examples:\n  allotment info cells.h5ad\n  allotment pca cells.h5ad --normalize 1e4 --log1p --plot pca.svg\n  allotment svd --random 2000000x100 --json\n\n'allotment COMMAND --help' tells more.",
+    about = "Looks into, converts and factorises matrices larger than memory, on this machine's cores",
+    after_help = "Examples:\n  allotment info cells.h5ad\n  allotment convert cells.h5ad cells.zarr\n  allotment pca cells.h5ad --normalize 1e4 --log1p --plot pca.svg\n  allotment svd --random 2000000x100 --json\n\n'allotment COMMAND --help' tells more.",
     arg_required_else_help = true
 )]
 pub(crate) struct Cli {
@@ -29,6 +29,10 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Info(InfoArgs),
+    Convert(crate::convert::ConvertArgs),
+    Sample(crate::sample::SampleArgs),
+    Stats(crate::stats::StatsArgs),
+    Qc(crate::qc::QcArgs),
     Pca(PcaArgs),
     Svd(SvdArgs),
 }
@@ -111,7 +115,7 @@ impl From<SvdSolverChoice> for SvdSolver {
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  allotment info bench-data/neurons10k_csr_u16.h5ad")]
 pub(crate) struct InfoArgs {
-    /// A .h5ad or .npy file
+    /// A .h5ad, .h5, .zarr, .zarr.zip, .mtx or .npy file, or a folder of Cell Ranger
     pub(crate) file: PathBuf,
 }
 
@@ -186,7 +190,7 @@ pub(crate) struct SvdArgs {
     pub(crate) out: Option<PathBuf>,
 }
 
-fn at_least_one(text: &str) -> Result<usize, String> {
+pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
     match text.replace('_', "").parse() {
         Ok(n) if n >= 1 => Ok(n),
         _ => Err("expected a whole number of at least 1".into()),
@@ -203,7 +207,7 @@ fn components(text: &str) -> Result<Components, String> {
     }
 }
 
-fn positive(text: &str) -> Result<f64, String> {
+pub(crate) fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(x) if x.is_finite() && x > 0.0 => Ok(x),
         _ => Err("expected a number above 0, such as 1e4".into()),
@@ -220,7 +224,7 @@ fn shape(text: &str) -> Result<(u64, u64), String> {
     Ok((rows, cols))
 }
 
-fn svg_path(text: &str) -> Result<PathBuf, String> {
+pub(crate) fn svg_path(text: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);
     match path.extension() {
         Some(extension) if extension.eq_ignore_ascii_case("svg") => Ok(path),
@@ -246,6 +250,10 @@ mod tests {
     fn the_examples_of_the_help_texts_parse() {
         for example in [
             "allotment info cells.h5ad",
+            "allotment convert cells.h5ad cells.zarr --compression zstd=3",
+            "allotment sample cells.h5ad -s 0.01 --seed 7 --out small.h5ad",
+            "allotment stats cells.h5ad --by cluster,donor --stats n_obs,mean,present --threshold -1 --out clusters.zarr",
+            "allotment qc cells.h5ad --qc-vars mt-,rp --plot qc.svg --out checked.h5ad",
             "allotment pca cells.h5ad --normalize 1e4 --log1p --plot pca.svg",
             "allotment pca cells.h5ad --components 0.9 --solver tsqr",
             "allotment pca cells.h5ad --chunk-rows 1000 --plan",
@@ -282,6 +290,16 @@ mod tests {
             "allotment pca f --normalize inf",
             "allotment pca f --plot pca.png",
             "allotment pca f --color phase",
+            "allotment convert f",
+            "allotment convert f g.zarr --dense --csr",
+            "allotment convert f g.zarr --compression lzf",
+            "allotment convert f g.zarr --dtype complex64",
+            "allotment sample f -s 2",
+            "allotment sample f -s 0.1 --cells 5",
+            "allotment stats f",
+            "allotment stats f --by a --stats mode",
+            "allotment stats f --by a --threshold nan",
+            "allotment qc f --plot qc.png",
             "allotment svd",
             "allotment svd f --random 10x2",
             "allotment svd f --seed 1",

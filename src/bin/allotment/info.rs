@@ -12,6 +12,8 @@ use crate::plot::with_commas;
 
 /// Names in the order in which people ask for them.
 const ORDER: [&str; 9] = ["format", "shape", "nnz", "dtype", "kind", "chunks", "bytes", "obs_columns", "var_columns"];
+/// What few files have, and is shown of those that have it.
+const RARE: [&str; 7] = ["layers", "obsm", "varm", "obsp", "varp", "uns", "raw"];
 
 #[derive(Serialize)]
 #[serde(transparent)]
@@ -27,11 +29,17 @@ impl Report for InfoReport {
     fn text(&self) -> String {
         // The one description serves both forms, so that neither can leave out what the other says.
         let Ok(Value::Object(values)) = serde_json::to_value(self) else { return String::new() };
-        let known = ORDER.iter().filter_map(|name| Some((*name, values.get(*name)?)));
-        let others = values.iter().filter(|(name, _)| !ORDER.contains(&name.as_str()));
+        let value = |name: &&'static str| Some((*name, values.get(*name)?));
+        let rare = RARE.iter().filter_map(value).filter(|(_, value)| !is_nothing(value));
+        let known = ORDER.iter().filter_map(value).chain(rare);
+        let others = values.iter().filter(|(name, _)| !ORDER.iter().chain(&RARE).any(|known| known == name));
         let all = known.chain(others.map(|(name, value)| (name.as_str(), value)));
         fields(&all.map(|(name, value)| (name, shown(name, value))).collect::<Vec<_>>())
     }
+}
+
+fn is_nothing(value: &Value) -> bool {
+    value.is_null() || value.as_array().is_some_and(Vec::is_empty)
 }
 
 fn shown(name: &str, value: &Value) -> String {

@@ -9,7 +9,7 @@ use allotment::cells::AnnData;
 use allotment::io::{self, Opened};
 use allotment::{Error, cells};
 
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 
 /// A list of genes is names, not data: more than this is another kind of file given by mistake.
 const MAX_LIST_BYTES: u64 = 64 << 20;
@@ -47,6 +47,18 @@ impl Input {
             let wanted = self.genes_of(path)?;
             self.x = self.x.select_columns(wanted)?;
         }
+        Ok(())
+    }
+
+    /// Takes a layer for the matrix.
+    pub(crate) fn take_layer(&mut self, name: &str) -> Outcome<()> {
+        let layers = self.anndata.as_ref().map(|data| &data.layers);
+        let Some(layer) = layers.and_then(|layers| layers.get(name)) else {
+            let names: Vec<&str> = layers.into_iter().flat_map(|layers| layers.keys().map(String::as_str)).collect();
+            let known = if names.is_empty() { "none".into() } else { names.join(", ") };
+            return Err(Failure::Usage(format!("--layer {name}: the layers are: {known}")));
+        };
+        self.x = layer.clone();
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use allotment::Cluster;
 use crate::failure::{Failure, Outcome};
 
 /// How long a block that is being worked on may take to end.
-const GRACE: Duration = Duration::from_secs(10);
+pub(crate) const GRACE: Duration = Duration::from_secs(10);
 
 /// What Ctrl-C has to stop and to tidy.
 #[derive(Debug, Default)]

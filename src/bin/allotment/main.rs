@@ -9,6 +9,7 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. The program uses the library's public interface only.
 
 mod args;
+mod convert;
 mod failure;
 mod info;
 mod input;
@@ -23,9 +24,15 @@ mod plot;
 #[cfg(test)]
 mod plot_tests;
 mod progress;
+mod qc;
+mod qc_plot;
+mod sample;
 mod session;
 mod staging;
+mod stats;
+mod stats_out;
 mod svd;
+mod target;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -63,6 +70,10 @@ fn run(cli: &Cli) -> Outcome<()> {
     let interrupt = Interrupt::listen();
     let outcome = match &cli.command {
         Command::Info(args) => info::run(args, &cli.shared),
+        Command::Convert(args) => convert::run(args, &cli.shared, &interrupt),
+        Command::Sample(args) => sample::run(args, &cli.shared, &interrupt),
+        Command::Stats(args) => stats::run(args, &cli.shared, &interrupt),
+        Command::Qc(args) => qc::run(args, &cli.shared, &interrupt),
         Command::Pca(args) => pca::run(args, &cli.shared, &interrupt),
         Command::Svd(args) => svd::run(args, &cli.shared, &interrupt),
     };

@@ -14,7 +14,8 @@ use crate::session::Session;
 struct PlanReport<'a> {
     input: String,
     shape: [u64; 2],
-    solver: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    solver: Option<&'static str>,
     steps: Vec<&'a str>,
     passes: usize,
     /// Whether an iteration may take fewer passes, tasks and bytes.
@@ -27,19 +28,19 @@ struct PlanReport<'a> {
     workers: usize,
 }
 
-/// Prints a plan.
+/// Prints a plan; `solver` is the one that was chosen, where there is a choice.
 pub(crate) fn print(
     plan: &Plan,
     input: String,
     shape: (u64, u64),
-    solver: &'static str,
+    solver: impl Into<Option<&'static str>>,
     session: &Session,
     shared: &Shared,
 ) -> Outcome<()> {
     let report = PlanReport {
         input,
         shape: [shape.0, shape.1],
-        solver,
+        solver: solver.into(),
         steps: plan.steps.iter().map(|step| &**step).collect(),
         passes: plan.passes,
         is_bound: plan.is_bound,
@@ -59,8 +60,8 @@ impl Report for PlanReport<'_> {
         let at_most = if self.is_bound { "at most " } else { "" };
         let number = |n: usize| format!("{at_most}{}", with_commas(n as u64));
         let workers = if self.workers == 1 { "1 worker".into() } else { format!("{} workers", self.workers) };
-        let lines = fields(&[
-            ("solver", self.solver.into()),
+        let solver = self.solver.map(|solver| ("solver", solver.to_owned()));
+        let facts = [
             ("steps", self.steps.join(" > ")),
             ("passes", number(self.passes)),
             ("tasks", number(self.tasks)),
@@ -68,7 +69,8 @@ impl Report for PlanReport<'_> {
             ("read", format!("{at_most}{}", ByteSize(self.bytes_read))),
             ("per task", ByteSize(self.projected_bytes).to_string()),
             ("allowance", format!("{} each of {workers}", ByteSize(self.allowance_bytes))),
-        ]);
+        ];
+        let lines = fields(&solver.into_iter().chain(facts).collect::<Vec<_>>());
         format!("{}: {rows} x {cols}, planned and not computed\n\n{lines}", self.input)
     }
 }

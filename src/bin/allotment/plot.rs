@@ -11,7 +11,7 @@ use crate::palette::{self, MISSING, OTHER};
 pub(crate) const MAX_POINTS: usize = 20_000;
 
 const SIZE: (u32, u32) = (1000, 720);
-const FONT: &str = "sans-serif";
+pub(crate) const FONT: &str = "sans-serif";
 const LINE_HEIGHT: i32 = 20;
 const LEGEND_NAME_CHARS: usize = 30;
 
@@ -45,7 +45,8 @@ struct LegendLine {
 }
 
 type Canvas<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
-type PlotError = DrawingAreaErrorKind<std::io::Error>;
+/// Why a picture cannot be drawn.
+pub(crate) type PlotError = DrawingAreaErrorKind<std::io::Error>;
 
 /// Returns which of `n` points to draw: all of them, or `MAX_POINTS` at even distances.
 pub(crate) fn drawn_rows(n: u64) -> Vec<u64> {
@@ -209,7 +210,8 @@ fn padded_range(values: impl Iterator<Item = f64> + Clone) -> std::ops::Range<f6
     low - pad..high + pad
 }
 
-fn tick(value: &f64) -> String {
+/// Prints the number at a line of the grid.
+pub(crate) fn tick(value: &f64) -> String {
     let size = value.abs();
     if size != 0.0 && !(1e-3..1e6).contains(&size) {
         return format!("{value:.1e}");
