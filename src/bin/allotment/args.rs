@@ -151,9 +151,12 @@ pub(crate) struct PcaArgs {
     /// Colour the picture by this obs column [default: the first categorical one]
     #[arg(long, value_name = "COLUMN", requires = "plot")]
     pub(crate) color: Option<String>,
-    /// Write scores.npy, components.npy and explained_variance.npy into this directory
-    #[arg(long, value_name = "DIR")]
+    /// Write annotated data with X_pca and PCs (.h5ad or .zarr), or scores.npy, components.npy and explained_variance.npy
+    /// into a directory
+    #[arg(long, value_name = "FILE|DIR")]
     pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) more: crate::pca_out::MoreArgs,
 }
 
 /// Finds the singular values of a matrix.
@@ -186,7 +189,7 @@ pub(crate) struct SvdArgs {
     pub(crate) out: Option<PathBuf>,
 }
 
-fn at_least_one(text: &str) -> Result<usize, String> {
+pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
     match text.replace('_', "").parse() {
         Ok(n) if n >= 1 => Ok(n),
         _ => Err("expected a whole number of at least 1".into()),
@@ -203,7 +206,7 @@ fn components(text: &str) -> Result<Components, String> {
     }
 }
 
-fn positive(text: &str) -> Result<f64, String> {
+pub(crate) fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(x) if x.is_finite() && x > 0.0 => Ok(x),
         _ => Err("expected a number above 0, such as 1e4".into()),
@@ -220,7 +223,7 @@ fn shape(text: &str) -> Result<(u64, u64), String> {
     Ok((rows, cols))
 }
 
-fn svg_path(text: &str) -> Result<PathBuf, String> {
+pub(crate) fn svg_path(text: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);
     match path.extension() {
         Some(extension) if extension.eq_ignore_ascii_case("svg") => Ok(path),

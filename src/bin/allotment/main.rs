@@ -8,6 +8,7 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. The program uses the library's public interface only.
 
+mod annotated;
 mod args;
 mod failure;
 mod info;
@@ -16,6 +17,7 @@ mod interrupt;
 mod output;
 mod palette;
 mod pca;
+mod pca_out;
 mod pca_plot;
 mod peak;
 mod plan;
