@@ -31,6 +31,7 @@ pub(crate) enum Command {
     Info(InfoArgs),
     Pca(PcaArgs),
     Svd(SvdArgs),
+    Hvg(crate::hvg::HvgArgs),
 }
 
 /// Settings that every command takes.

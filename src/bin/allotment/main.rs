@@ -11,6 +11,8 @@
 mod annotated;
 mod args;
 mod failure;
+mod hvg;
+mod hvg_plot;
 mod info;
 mod input;
 mod interrupt;
@@ -67,6 +69,7 @@ fn run(cli: &Cli) -> Outcome<()> {
         Command::Info(args) => info::run(args, &cli.shared),
         Command::Pca(args) => pca::run(args, &cli.shared, &interrupt),
         Command::Svd(args) => svd::run(args, &cli.shared, &interrupt),
+        Command::Hvg(args) => hvg::run(args, &cli.shared, &interrupt),
     };
     // After Ctrl-C every step fails in its own words; the reader should hear the one reason.
     outcome.map_err(|failure| interrupt.check().err().unwrap_or(failure))
