@@ -8,6 +8,8 @@ mod bad_input;
 mod ground;
 #[path = "program/interrupted.rs"]
 mod interrupted;
+#[path = "program/pipeline.rs"]
+mod pipeline;
 
 use ground::{Ground, bench_data, npy_f64};
 use serde_json::Value;
@@ -209,7 +211,7 @@ fn stdout_holds_the_object_alone_and_quiet_means_an_empty_stderr() {
 #[test]
 fn help_shows_an_example_and_version_is_told() {
     let ground = Ground::new();
-    for command in ["info", "pca", "svd"] {
+    for command in ["info", "pca", "svd", "hvg", "pipeline"] {
         assert!(ground.run(&[command, "--help"]).success().contains("Example"));
     }
     assert!(ground.run(&["--version"]).success().contains(env!("CARGO_PKG_VERSION")));

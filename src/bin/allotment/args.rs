@@ -32,6 +32,7 @@ pub(crate) enum Command {
     Pca(PcaArgs),
     Svd(SvdArgs),
     Hvg(crate::hvg::HvgArgs),
+    Pipeline(crate::pipeline::PipelineArgs),
 }
 
 /// Settings that every command takes.

@@ -22,6 +22,8 @@ mod pca;
 mod pca_out;
 mod pca_plot;
 mod peak;
+mod pipeline;
+mod pipeline_report;
 mod plan;
 mod plot;
 #[cfg(test)]
@@ -70,6 +72,7 @@ fn run(cli: &Cli) -> Outcome<()> {
         Command::Pca(args) => pca::run(args, &cli.shared, &interrupt),
         Command::Svd(args) => svd::run(args, &cli.shared, &interrupt),
         Command::Hvg(args) => hvg::run(args, &cli.shared, &interrupt),
+        Command::Pipeline(args) => pipeline::run(args, &cli.shared, &interrupt),
     };
     // After Ctrl-C every step fails in its own words; the reader should hear the one reason.
     outcome.map_err(|failure| interrupt.check().err().unwrap_or(failure))
