@@ -4,6 +4,8 @@
 
 #[path = "program/bad_input.rs"]
 mod bad_input;
+#[path = "program/genes.rs"]
+mod genes;
 #[path = "program/ground.rs"]
 mod ground;
 #[path = "program/interrupted.rs"]
@@ -211,7 +213,7 @@ fn stdout_holds_the_object_alone_and_quiet_means_an_empty_stderr() {
 #[test]
 fn help_shows_an_example_and_version_is_told() {
     let ground = Ground::new();
-    for command in ["info", "pca", "svd", "hvg", "pipeline"] {
+    for command in ["info", "pca", "svd", "hvg", "pipeline", "knn"] {
         assert!(ground.run(&[command, "--help"]).success().contains("Example"));
     }
     assert!(ground.run(&["--version"]).success().contains(env!("CARGO_PKG_VERSION")));

@@ -33,6 +33,7 @@ pub(crate) enum Command {
     Svd(SvdArgs),
     Hvg(crate::hvg::HvgArgs),
     Pipeline(crate::pipeline::PipelineArgs),
+    Knn(crate::knn::KnnArgs),
 }
 
 /// Settings that every command takes.

@@ -16,6 +16,7 @@ mod hvg_plot;
 mod info;
 mod input;
 mod interrupt;
+mod knn;
 mod output;
 mod palette;
 mod pca;
@@ -73,6 +74,7 @@ fn run(cli: &Cli) -> Outcome<()> {
         Command::Svd(args) => svd::run(args, &cli.shared, &interrupt),
         Command::Hvg(args) => hvg::run(args, &cli.shared, &interrupt),
         Command::Pipeline(args) => pipeline::run(args, &cli.shared, &interrupt),
+        Command::Knn(args) => knn::run(args, &cli.shared, &interrupt),
     };
     // After Ctrl-C every step fails in its own words; the reader should hear the one reason.
     outcome.map_err(|failure| interrupt.check().err().unwrap_or(failure))
