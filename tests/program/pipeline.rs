@@ -4,7 +4,7 @@ use allotment::cells::{AnnData, Value};
 use allotment::{ByteSize, Cluster, io};
 use serde_json::Value as Json;
 
-use crate::ground::{Ground, bench_data};
+use crate::ground::{Ground, bench_data, npy_f64};
 use crate::{assert_keys, numbers};
 
 fn counts() -> String {
@@ -139,8 +139,28 @@ fn a_pipeline_refuses_before_it_works() {
     ] {
         let run = ground.run(args);
         assert!(run.code == code && run.stderr.contains(words), "{args:?}: {} {}", run.code, run.stderr);
+        assert_eq!(run.stdout, "", "{args:?} printed an answer");
         assert!(!run.stderr.contains("blocks ("), "{args:?} worked before it refused: {}", run.stderr);
     }
     assert_eq!(ground.read("taken.h5ad"), "mine");
     assert_eq!(ground.files("."), ["taken.h5ad"]);
+}
+
+#[test]
+fn matrices_that_have_no_answer_are_refused_in_words() {
+    let ground = Ground::new();
+    for (name, (rows, cols), flavor, words) in [
+        ("none.npy", (0, 3), "seurat", "no gene varies"),
+        ("none.npy", (0, 3), "seurat_v3", "at least 2"),
+        ("one.npy", (1, 3), "seurat", "one.npy"),
+        ("one.npy", (1, 3), "seurat_v3", "at least 2"),
+        ("zeros.npy", (20, 5), "seurat", "no gene varies"),
+    ] {
+        let file = ground.write(name, &npy_f64(rows, cols, &vec![0.0; rows * cols]));
+        let run = ground.run(&["pipeline", &file, "--flavor", flavor, "--out", &ground.path("cells.zarr")]);
+        assert!(run.code == 1 && run.stderr.contains(name), "{name} {flavor}: {} {}", run.code, run.stderr);
+        assert!(run.stderr.contains(words) && !run.stderr.contains("panicked"), "{name} {flavor}: {}", run.stderr);
+        std::fs::remove_file(file).expect("it was just written");
+    }
+    assert_eq!(ground.files("."), Vec::<String>::new());
 }

@@ -37,7 +37,7 @@ pub(crate) struct MoreArgs {
 pub(crate) enum Place<'a> {
     Nowhere,
     Directory(Staging),
-    Annotated { out: &'a Path, overwrite: bool, data: AnnData, genes: Option<Vec<u64>> },
+    Annotated { out: &'a Path, overwrite: bool, data: Box<AnnData>, genes: Option<Vec<u64>> },
 }
 
 impl<'a> Place<'a> {
@@ -72,7 +72,7 @@ impl<'a> Place<'a> {
             // Values are computed in double, and kept as scanpy keeps them.
             data.x = input.x.astype(if dtype.is_float() { dtype } else { DType::F32 });
         }
-        Ok(Place::Annotated { out, overwrite: args.more.overwrite, data, genes })
+        Ok(Place::Annotated { out, overwrite: args.more.overwrite, data: Box::new(data), genes })
     }
 
     /// Writes the components and returns the paths of what was written.
@@ -81,7 +81,7 @@ impl<'a> Place<'a> {
             Place::Nowhere => Ok(Vec::new()),
             Place::Directory(staging) => save_npy(pca, staging, session),
             Place::Annotated { out, overwrite, data, genes } => {
-                let data = with_components(data, pca, genes.as_deref()).map_err(|e| session.fail(e))?;
+                let data = with_components(*data, pca, genes.as_deref()).map_err(|e| session.fail(e))?;
                 Ok(vec![annotated::write(session, &data, out, overwrite)?])
             }
         }

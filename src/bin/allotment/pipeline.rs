@@ -12,6 +12,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use allotment::Error;
 use allotment::cells::{
     self, AnnData, HvgOptions, Metric, NeighborsOptions, NormalizeTotal, PcaOptions, Value, highly_variable_genes,
 };
@@ -166,7 +167,7 @@ pub(crate) fn hvg_options(args: &PipelineArgs, session: &Session) -> HvgOptions 
     }
 }
 
-fn work(args: &PipelineArgs, counts: AnnData, session: &Session) -> Result<AnnData, allotment::Error> {
+fn work(args: &PipelineArgs, counts: AnnData, session: &Session) -> Result<AnnData, Error> {
     let cluster = &session.cluster;
     let normalize = NormalizeTotal { target_sum: args.target_sum, ..NormalizeTotal::default() };
     let mut data = counts.normalize_total(cluster, &normalize)?.log1p(None)?;
@@ -174,6 +175,14 @@ fn work(args: &PipelineArgs, counts: AnnData, session: &Session) -> Result<AnnDa
     let found = highly_variable_genes(cluster, ranked, &hvg_options(args, session))?;
     if found.are_counts == Some(false) {
         session.reporter.note("some values are not counts, which this flavour of hvg expects");
+    }
+    if found.selected().is_empty() {
+        return Err(Error::bad_argument(
+            "pipeline",
+            "X",
+            "a matrix of which no gene varies",
+            "counts with variable genes",
+        ));
     }
     add_to(&mut data, &found)?;
     if args.counts {
