@@ -8,10 +8,14 @@ mod bad_input;
 mod counts;
 #[path = "program/files.rs"]
 mod files;
+#[path = "program/genes.rs"]
+mod genes;
 #[path = "program/ground.rs"]
 mod ground;
 #[path = "program/interrupted.rs"]
 mod interrupted;
+#[path = "program/pipeline.rs"]
+mod pipeline;
 
 use ground::{Ground, bench_data, npy_f64};
 use serde_json::Value;
@@ -213,7 +217,7 @@ fn stdout_holds_the_object_alone_and_quiet_means_an_empty_stderr() {
 #[test]
 fn help_shows_an_example_and_version_is_told() {
     let ground = Ground::new();
-    for command in ["info", "convert", "sample", "stats", "qc", "pca", "svd"] {
+    for command in ["info", "convert", "sample", "stats", "qc", "hvg", "pca", "svd", "knn", "pipeline"] {
         assert!(ground.run(&[command, "--help"]).success().contains("Example"));
     }
     assert!(ground.run(&["--version"]).success().contains(env!("CARGO_PKG_VERSION")));

@@ -16,11 +16,13 @@ use nalgebra::DMatrix;
 use super::{AnnData, Table, Value};
 use crate::array::{Array, DType};
 use crate::error::{Error, Result};
-use crate::linalg::{self, PcaSolver};
+use crate::linalg::{self, Pca, PcaSolver};
 use crate::runtime::{Cluster, Progress};
 
 /// How many components are found when nothing is said, as in scanpy.
 const N_COMPS: u64 = 50;
+/// The column that scanpy marks variable genes in.
+const HIGHLY_VARIABLE: &str = "highly_variable";
 
 /// Which genes are taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,6 +45,9 @@ pub struct PcaOptions {
     pub genes: Genes,
     /// The layer to take, instead of `x`.
     pub layer: Option<String>,
+    /// Whether the genes' values are first left as chunks on the workers: then one pass reads what they are computed from, and
+    /// all passes of the solver read chunks.
+    pub persist: bool,
     /// The name of the three parts, instead of `X_pca`, `PCs` and `pca`.
     pub key_added: Option<String>,
     /// How the components are found.
@@ -61,6 +66,7 @@ impl Default for PcaOptions {
             n_comps: None,
             genes: Genes::default(),
             layer: None,
+            persist: false,
             key_added: None,
             solver: PcaSolver::Auto,
             seed: 0,
@@ -91,8 +97,9 @@ pub fn pca(cluster: &Cluster, data: &AnnData, options: &PcaOptions) -> Result<An
         return Err(Error::bad_argument("pca", "dtype", options.dtype, "float32 or float64"));
     }
     let x = data.matrix("pca", options.layer.as_deref())?;
-    let (column, mask) = marked(data, &options.genes)?;
-    let taken = mask.as_ref().map_or(Ok(x.clone()), |mask| x.select_columns(mask.clone()))?;
+    let genes = marked(data, &options.genes)?;
+    let taken = genes.as_ref().map_or(Ok(x.clone()), |genes| x.select_columns(genes.clone()))?;
+    let taken = if options.persist { taken.persist_with(cluster, options.progress.clone())? } else { taken };
     let least = taken.rows().min(taken.cols());
     let usual = if least <= N_COMPS { least.saturating_sub(1) } else { N_COMPS };
     let settings = linalg::PcaOptions {
@@ -103,45 +110,90 @@ pub fn pca(cluster: &Cluster, data: &AnnData, options: &PcaOptions) -> Result<An
         progress: options.progress.clone(),
     };
     let found = linalg::pca(cluster, &taken, &settings)?;
-    let mut data = data.clone();
-    let key = |usual: &str| options.key_added.clone().unwrap_or_else(|| usual.to_string());
-    data.obsm.insert(key("X_pca"), Table::Array(found.scores.astype(options.dtype)));
-    data.varm.insert(key("PCs"), Table::Array(loadings(&found.components, mask.as_deref())));
-    let mut params = BTreeMap::from([
-        ("zero_center".to_string(), Value::from(true)),
-        ("use_highly_variable".to_string(), Value::from(column.as_deref() == Some("highly_variable"))),
-        ("mask_var".to_string(), column.as_deref().map_or(Value::Null, Value::from)),
-    ]);
-    params.extend(options.layer.as_deref().map(|layer| ("layer".to_string(), Value::from(layer))));
-    let uns = [
-        ("params", Value::Group(params)),
-        ("variance", Value::vector(found.explained_variance)),
-        ("variance_ratio", Value::vector(found.explained_variance_ratio)),
-    ];
-    data.uns.insert(key("pca"), Value::group(uns));
-    Ok(data)
+    data.with_components(&found, genes.as_deref(), options)
 }
 
-/// Finds the column of `var` that marks the genes, and what it marks; nothing for all genes.
-fn marked(data: &AnnData, genes: &Genes) -> Result<(Option<String>, Option<Vec<bool>>)> {
-    let column = match genes {
-        Genes::All => return Ok((None, None)),
-        Genes::HighlyVariable if !data.var.columns().iter().any(|name| name == "highly_variable") => {
-            return Ok((None, None));
+impl AnnData {
+    /// Adds components that were found of these cells where [`pca`] leaves its own. `genes` are the places of the genes that were
+    /// taken, in the order of the components' columns; `None` for all. Of the options those that name parts have a say.
+    ///
+    /// # Errors
+    /// `ShapeMismatch` when the components are not of these cells and genes; `OutOfRange` for a gene that there is not.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use allotment::{Cluster, cells::PcaOptions, io::h5ad, linalg};
+    /// let cluster = Cluster::builder().allowance("256MiB".parse()?).workers(2).build()?;
+    /// let data = h5ad::open("bench-data/pbmc68k_reduced.h5ad")?;
+    /// let settings = linalg::PcaOptions { components: 0.5.into(), ..Default::default() };
+    /// let found = linalg::pca(&cluster, &data.x, &settings)?;
+    /// let data = data.with_components(&found, None, &PcaOptions::default())?;
+    /// assert_eq!(data.varm["PCs"].rows(), 765);
+    /// # Ok::<(), allotment::Error>(())
+    /// ```
+    pub fn with_components(&self, found: &Pca, genes: Option<&[u64]>, options: &PcaOptions) -> Result<AnnData> {
+        let n_taken = genes.map_or(self.n_vars(), |genes| genes.len() as u64);
+        let (k, expected) = (found.scores.cols(), (self.n_obs(), n_taken));
+        if (found.scores.rows(), found.components.ncols() as u64) != expected {
+            return Err(Error::ShapeMismatch {
+                operation: "add components",
+                left: (found.scores.rows(), found.components.ncols() as u64),
+                right: expected,
+                expected: format!("scores of {} cells and components of {} genes", expected.0, expected.1).into(),
+            });
         }
-        Genes::HighlyVariable => "highly_variable".to_string(),
-        Genes::Marked(name) => name.clone(),
-    };
-    let mask = data.var.mask("pca", &column)?;
-    Ok((Some(column), Some(mask)))
+        if let Some(index) = genes.unwrap_or_default().iter().copied().find(|gene| *gene >= self.n_vars()) {
+            return Err(Error::OutOfRange { operation: "add components", index, len: self.n_vars() });
+        }
+        let mut data = self.clone();
+        let key = |usual: &str| options.key_added.clone().unwrap_or_else(|| usual.to_string());
+        data.obsm.insert(key("X_pca"), Table::Array(found.scores.astype(options.dtype)));
+        let loadings = loadings(&found.components, genes, (self.n_vars() as usize, k as usize));
+        data.varm.insert(key("PCs"), Table::Array(loadings));
+        let column = genes.and(options.genes.column());
+        let mut params = BTreeMap::from([
+            ("zero_center".to_string(), Value::from(true)),
+            ("use_highly_variable".to_string(), Value::from(column == Some(HIGHLY_VARIABLE))),
+            ("mask_var".to_string(), column.map_or(Value::Null, Value::from)),
+        ]);
+        params.extend(options.layer.as_deref().map(|layer| ("layer".to_string(), Value::from(layer))));
+        let uns = [
+            ("params", Value::Group(params)),
+            ("variance", Value::vector(found.explained_variance.clone())),
+            ("variance_ratio", Value::vector(found.explained_variance_ratio.clone())),
+        ];
+        data.uns.insert(key("pca"), Value::group(uns));
+        Ok(data)
+    }
+}
+
+impl Genes {
+    /// Returns the column of `var` that marks them.
+    fn column(&self) -> Option<&str> {
+        match self {
+            Genes::All => None,
+            Genes::HighlyVariable => Some(HIGHLY_VARIABLE),
+            Genes::Marked(name) => Some(name),
+        }
+    }
+}
+
+/// Finds the places of the genes that are taken; nothing for all genes.
+fn marked(data: &AnnData, genes: &Genes) -> Result<Option<Vec<u64>>> {
+    let Some(column) = genes.column() else { return Ok(None) };
+    if *genes == Genes::HighlyVariable && !data.var.columns().iter().any(|name| name == column) {
+        return Ok(None);
+    }
+    let mask = data.var.mask("pca", column)?;
+    Ok(Some((0..).zip(mask).filter(|(_, taken)| *taken).map(|(gene, _)| gene).collect()))
 }
 
 /// Returns the components as columns, a row for each gene: zeros for those that were left out.
-fn loadings(components: &DMatrix<f64>, mask: Option<&[bool]>) -> Array {
-    let Some(mask) = mask else { return Array::from_nalgebra(&components.transpose()) };
-    let mut all = DMatrix::zeros(mask.len(), components.nrows());
-    let kept = (0..mask.len()).filter(|gene| mask[*gene]);
-    kept.zip(components.column_iter()).for_each(|(gene, column)| all.set_row(gene, &column.transpose()));
+fn loadings(components: &DMatrix<f64>, genes: Option<&[u64]>, (n_vars, k): (usize, usize)) -> Array {
+    let Some(genes) = genes else { return Array::from_nalgebra(&components.transpose()) };
+    let mut all = DMatrix::zeros(n_vars, k);
+    genes.iter().zip(components.column_iter()).for_each(|(gene, c)| all.set_row(*gene as usize, &c.transpose()));
     Array::from_nalgebra(&all)
 }
 
@@ -164,9 +216,10 @@ mod tests {
         let mut data = data_of(30, 8, count);
         let column = Column::Bools(mask.iter().copied().map(Some).collect());
         data.var = data.var.with_column("highly_variable", column).expect("eight genes");
-        for data in both_kinds(&data, 7) {
-            let found =
-                pca(&cluster(2), &data, &PcaOptions { n_comps: Some(6), dtype: DType::F64, ..Default::default() });
+        let kinds = both_kinds(&data, 7);
+        for (data, persist) in kinds.iter().flat_map(|data| [(data, false), (data, true)]) {
+            let options = PcaOptions { n_comps: Some(6), dtype: DType::F64, persist, ..Default::default() };
+            let found = pca(&cluster(2), data, &options);
             let found = found.expect("small");
             found.check().expect("shapes are right");
             let scores =

@@ -35,6 +35,9 @@ pub(crate) enum Command {
     Qc(crate::qc::QcArgs),
     Pca(PcaArgs),
     Svd(SvdArgs),
+    Hvg(crate::hvg::HvgArgs),
+    Pipeline(crate::pipeline::PipelineArgs),
+    Knn(crate::knn::KnnArgs),
 }
 
 /// Settings that every command takes.
@@ -155,9 +158,12 @@ pub(crate) struct PcaArgs {
     /// Colour the picture by this obs column [default: the first categorical one]
     #[arg(long, value_name = "COLUMN", requires = "plot")]
     pub(crate) color: Option<String>,
-    /// Write scores.npy, components.npy and explained_variance.npy into this directory
-    #[arg(long, value_name = "DIR")]
+    /// Write annotated data with X_pca and PCs (.h5ad or .zarr), or scores.npy, components.npy and explained_variance.npy
+    /// into a directory
+    #[arg(long, value_name = "FILE|DIR")]
     pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) more: crate::pca_out::MoreArgs,
 }
 
 /// Finds the singular values of a matrix.

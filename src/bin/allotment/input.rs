@@ -63,7 +63,7 @@ impl Input {
     }
 
     /// Returns the columns that a list names.
-    fn genes_of(&self, path: &Path) -> Outcome<Vec<u64>> {
+    pub(crate) fn genes_of(&self, path: &Path) -> Outcome<Vec<u64>> {
         let list = read_list(path)?;
         let n_cols = self.x.shape().1;
         let columns = match &self.anndata {

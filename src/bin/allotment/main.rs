@@ -8,17 +8,24 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. The program uses the library's public interface only.
 
+mod annotated;
 mod args;
 mod convert;
 mod failure;
+mod hvg;
+mod hvg_plot;
 mod info;
 mod input;
 mod interrupt;
+mod knn;
 mod output;
 mod palette;
 mod pca;
+mod pca_out;
 mod pca_plot;
 mod peak;
+mod pipeline;
+mod pipeline_report;
 mod plan;
 mod plot;
 #[cfg(test)]
@@ -76,6 +83,9 @@ fn run(cli: &Cli) -> Outcome<()> {
         Command::Qc(args) => qc::run(args, &cli.shared, &interrupt),
         Command::Pca(args) => pca::run(args, &cli.shared, &interrupt),
         Command::Svd(args) => svd::run(args, &cli.shared, &interrupt),
+        Command::Hvg(args) => hvg::run(args, &cli.shared, &interrupt),
+        Command::Pipeline(args) => pipeline::run(args, &cli.shared, &interrupt),
+        Command::Knn(args) => knn::run(args, &cli.shared, &interrupt),
     };
     // After Ctrl-C every step fails in its own words; the reader should hear the one reason.
     outcome.map_err(|failure| interrupt.check().err().unwrap_or(failure))

@@ -2,21 +2,19 @@
 
 use std::sync::Arc;
 
-use allotment::io::npy;
-use allotment::linalg::{self, Components, Pca, PcaOptions};
+use allotment::linalg::{self, Components, PcaOptions};
 use serde::Serialize;
 
 use crate::args::{PcaArgs, Shared};
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::input::Input;
 use crate::interrupt::Interrupt;
 use crate::output::{self, Report, table};
+use crate::pca_out::Place;
 use crate::pca_plot;
 use crate::plan;
 use crate::plot::with_commas;
 use crate::session::{Cost, Session};
-use crate::staging::{Staging, check_place};
-use crate::svd::save_array;
 
 /// As many as scanpy and Seurat take by default.
 const DEFAULT_COMPONENTS: u64 = 50;
@@ -39,12 +37,10 @@ struct PcaReport {
 
 /// Finds the components and delivers them.
 pub(crate) fn run(args: &PcaArgs, shared: &Shared, interrupt: &Arc<Interrupt>) -> Outcome<()> {
-    if let Some(path) = &args.plot {
-        check_place(path)?;
-    }
+    Place::check(args)?;
     let mut input = Input::open(&args.file)?;
     let session = Session::start(shared, interrupt, &args.file)?;
-    let about = |failure: crate::failure::Failure| failure.about(&args.file);
+    let about = |failure: Failure| failure.about(&args.file);
     input.prepare(args.normalize, args.log1p, args.genes.as_deref()).map_err(about)?;
     if let Some(rows) = args.chunk_rows {
         input.x = input.x.with_block_rows(rows as u64);
@@ -60,7 +56,7 @@ pub(crate) fn run(args: &PcaArgs, shared: &Shared, interrupt: &Arc<Interrupt>) -
         Some(_) => Some(pca_plot::coloring(&input, args.color.as_deref()).map_err(about)?),
         None => None,
     };
-    let staging = args.out.as_ref().map(|dir| Staging::open(dir, interrupt)).transpose()?;
+    let place = Place::open(args, interrupt).map_err(about)?;
 
     let (solver, progress) = (args.solver.into(), session.progress("pca"));
     let options = PcaOptions { components, solver, progress, ..PcaOptions::default() };
@@ -69,12 +65,13 @@ pub(crate) fn run(args: &PcaArgs, shared: &Shared, interrupt: &Arc<Interrupt>) -
     if args.plot.is_some() && pca.explained_variance.len() < 2 {
         return Err(session.refuse("--plot needs at least 2 components, and one holds that share of the variance"));
     }
-    let mut written = Vec::new();
-    if let Some(staging) = staging {
-        written.extend(save(&pca, staging, &session)?);
-    }
+    let mut written = place.save(&pca, &session)?;
     if let (Some(path), Some(coloring)) = (&args.plot, coloring) {
-        pca_plot::draw(&pca, coloring, path, &args.file, &session)?;
+        pca_plot::draw((&pca.scores, &pca.explained_variance_ratio), coloring, path, &args.file, &session)?;
+        written.push(path.display().to_string());
+    }
+    if let Some(path) = &args.more.elbow {
+        pca_plot::draw_elbow(&pca.explained_variance_ratio, path, &args.file, &session)?;
         written.push(path.display().to_string());
     }
     interrupt.check()?;
@@ -110,15 +107,6 @@ fn n_components(args: &PcaArgs, input: &Input, session: &Session) -> Outcome<Com
         (Some(_), Components::Count(0 | 1)) => Err(session.refuse("--plot needs at least 2 components")),
         _ => Ok(components),
     }
-}
-
-fn save(pca: &Pca, mut staging: Staging, session: &Session) -> Outcome<Vec<String>> {
-    save_array(&pca.scores, staging.place("scores.npy"), session)?;
-    let (k, n_vars) = pca.components.shape();
-    // nalgebra stores columns, .npy rows: the transpose's columns are the rows.
-    npy::save_matrix(staging.place("components.npy"), k, n_vars, pca.components.transpose().as_slice())?;
-    npy::save_vector(staging.place("explained_variance.npy"), &pca.explained_variance)?;
-    Ok(staging.finish()?.iter().map(|path| path.display().to_string()).collect())
 }
 
 impl Report for PcaReport {

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use allotment::array::Array;
 use allotment::cells::Column;
-use allotment::linalg::Pca;
 use allotment::{Cluster, Error};
 
 use crate::failure::{Failure, Outcome};
@@ -81,33 +81,57 @@ fn of_rows(coloring: Coloring, rows: &[u64]) -> Coloring {
 }
 
 /// Draws the picture and writes it.
-pub(crate) fn draw(pca: &Pca, coloring: Coloring, path: &Path, file: &Path, session: &Session) -> Outcome<()> {
-    let n_all = pca.scores.shape().0;
+pub(crate) fn draw(
+    (scores, shares): (&Array, &[f64]),
+    coloring: Coloring,
+    path: &Path,
+    file: &Path,
+    session: &Session,
+) -> Outcome<()> {
+    let n_all = scores.rows();
     let rows = drawn_rows(n_all);
     let label = |i: usize| {
-        let percent = 100.0 * pca.explained_variance_ratio.get(i).copied().unwrap_or(f64::NAN);
+        let percent = 100.0 * shares.get(i).copied().unwrap_or(f64::NAN);
         format!("component {} ({percent:.1} % of the variance)", i + 1)
     };
     let scatter = Scatter {
         title: file.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         x_label: label(0),
         y_label: label(1),
-        points: points(pca, &rows, &session.cluster).map_err(|e| session.fail(e))?,
+        points: points(scores, &rows, &session.cluster).map_err(|e| session.fail(e))?,
         coloring: of_rows(coloring, &rows),
         n_all,
     };
     if (rows.len() as u64) < n_all {
         session.reporter.note(&format!("the picture shows {} of {n_all} rows, evenly taken", rows.len()));
     }
-    let picture = plot::draw(&scatter).map_err(|e| Error::io("draw", path, std::io::Error::other(e.to_string())))?;
+    save(&scatter, path, session)
+}
+
+/// Draws any picture and writes it.
+pub(crate) fn save(scatter: &Scatter, path: &Path, session: &Session) -> Outcome<()> {
+    let picture = plot::draw(scatter).map_err(|e| Error::io("draw", path, std::io::Error::other(e.to_string())))?;
     write_whole(path, picture.as_bytes(), &session.interrupt)
 }
 
+/// Draws the share of the variance that each component holds, and writes the picture.
+pub(crate) fn draw_elbow(shares: &[f64], path: &Path, file: &Path, session: &Session) -> Outcome<()> {
+    let scatter = Scatter {
+        title: file.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        x_label: "component".into(),
+        y_label: "% of the variance".into(),
+        points: (1..).zip(shares).map(|(i, share)| (f64::from(i), 100.0 * share)).collect(),
+        coloring: Coloring::Plain,
+        n_all: shares.len() as u64,
+    };
+    save(&scatter, path, session)
+}
+
 /// Collects the first two scores of the given rows, which ascend, block by block.
-fn points(pca: &Pca, rows: &[u64], cluster: &Cluster) -> Result<Vec<(f64, f64)>, Error> {
+fn points(scores: &Array, rows: &[u64], cluster: &Cluster) -> Result<Vec<(f64, f64)>, Error> {
     let mut points = Vec::with_capacity(rows.len());
     let (mut wanted, mut first) = (rows.iter().peekable(), 0u64);
-    for block in pca.scores.blocks(cluster)? {
+    for block in scores.blocks(cluster)? {
         let block = block?;
         let n_rows = block.rows() as u64;
         while let Some(row) = wanted.next_if(|row| **row < first + n_rows) {

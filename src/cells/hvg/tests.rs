@@ -181,4 +181,6 @@ fn what_makes_no_sense_is_refused_and_what_are_no_counts_is_said() {
     let none = AnnData { obs: Frame::in_memory(vec![], vec![]).expect("no cell"), ..empty };
     let found = highly_variable_genes(&cluster, &none, &HvgOptions::default()).expect("no cell");
     assert!(found.selected().is_empty());
+    let found = highly_variable_genes(&cluster, &none, &v3).expect("no cell");
+    assert_eq!(found.column("variances_norm").map(<[f64]>::len), Some(none.n_vars() as usize));
 }

@@ -99,9 +99,11 @@ pub(super) fn standardised_variances(
     };
     let deal = Deal::new(cluster, x, NAME, n_batches, (n_batches * size_of::<Standard>()) as u64)?;
     let (mut found, mut counts) = (vec![Vec::new(); n_batches], true);
+    let standards_of = |genes: &Range<usize>| -> Vec<Standard> {
+        (0..n_batches).flat_map(|batch| genes.clone().map(move |gene| standard(batch, gene))).collect()
+    };
     let start = |genes: Range<usize>| {
-        let standards: Vec<Standard> =
-            (0..n_batches).flat_map(|batch| genes.clone().map(move |gene| standard(batch, gene))).collect();
+        let standards = standards_of(&genes);
         let codes = codes.clone();
         let empty = move || (standards.clone(), true);
         let add = move |(standards, counts): &mut (Vec<Standard>, bool), block: &Block, info: BlockInfo| {
@@ -120,7 +122,7 @@ pub(super) fn standardised_variances(
         deal.x.start_row_runs(cluster, deal.runs(options.progress.clone()), empty, add, Ok, join)
     };
     deal.each_strip(start, |genes, of_strip| {
-        let (standards, are_counts) = of_strip.unwrap_or_default();
+        let (standards, are_counts) = of_strip.unwrap_or_else(|| (standards_of(&genes), true));
         counts &= are_counts;
         for (batch, standards) in standards.chunks(genes.len().max(1)).enumerate() {
             let finish = |(gene, standard): (usize, &Standard)| {
