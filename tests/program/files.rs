@@ -83,15 +83,16 @@ fn all_parts_of_annotated_data_are_carried_over() {
 }
 
 #[test]
-fn what_a_format_has_no_room_for_is_refused_before_the_work_or_left_out_by_name() {
+fn records_and_graphs_of_an_earlier_analysis_go_into_a_zarr_store() {
     let ground = Ground::new();
     let (file, out) = (bench_data("pbmc68k_reduced.h5ad"), ground.path("copy.zarr"));
-    let refused = ground.run(&["convert", &file, &out]);
-    assert!(refused.code == 2 && refused.stderr.contains("uns/rank_genes_groups/names"), "{}", refused.stderr);
-    assert!(refused.stderr.contains("--skip-unknown") && ground.files(".").is_empty());
-    let run = ground.run(&["convert", &file, &out, "--skip-unknown"]);
-    assert!(run.stderr.contains("left out of"), "{}", run.stderr);
-    assert!(run.success().contains("annotated data"));
+    assert!(ground.run(&["convert", &file, &out]).success().contains("annotated data"));
+    let again = ground.run(&["convert", &file, &out]);
+    assert!(again.code == 1 && again.stderr.contains("--overwrite"), "{}", again.stderr);
+    let info = ground.run(&["info", &out]).success();
+    for words in ["rank_genes_groups", "connectivities", "raw"] {
+        assert!(info.contains(words), "{words} is missing in\n{info}");
+    }
 }
 
 #[test]

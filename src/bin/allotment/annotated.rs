@@ -3,18 +3,18 @@
 //! Whether the result can be written is asked before the work: a name that ends in neither, that is taken, that is the
 //! input's own or whose folder is missing is refused at once.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use allotment::Error;
 use allotment::array::Array;
-use allotment::cells::{AnnData, Column, Frame, FrameReader, Value};
+use allotment::cells::{AnnData, Column, Frame, FrameReader};
 use allotment::io::{self, Opened, WriteOptions};
 
 use crate::failure::{Failure, Outcome};
 use crate::session::Session;
 use crate::staging::check_place;
+use crate::target::{Hidden, fitting};
 
 /// Opens a file of any format; rows and columns of a plain matrix are named by their numbers.
 pub(crate) fn open(path: &Path) -> Outcome<AnnData> {
@@ -88,18 +88,17 @@ pub(crate) fn check_column(flag: &str, name: &str, frame: &Frame) -> Outcome<()>
 /// Writes annotated data; the name appears when all of it is there. Returns the path.
 pub(crate) fn write(session: &Session, data: &AnnData, out: &Path, overwrite: bool) -> Outcome<String> {
     let (mut kept, mut dropped) = (data.clone(), Vec::new());
-    kept.uns = without_refused(&data.uns, out.extension().is_some_and(|ending| ending == "zarr"), "uns", &mut dropped);
+    kept.uns = fitting(&data.uns, "uns", &mut dropped);
     for place in dropped {
-        session.reporter.note(&format!("{place} is of a kind that cannot be written here, and is left out"));
+        session.reporter.note(&format!("{place} is of a kind that cannot be written, and is left out"));
     }
-    // A second Ctrl-C ends the program at once, so these names must be known by then. Writing may begin twice.
-    let name = out.file_name().unwrap_or_default().to_string_lossy();
-    let hidden = |n: u32| out.with_file_name(format!(".{name}.part-{}-{n}", std::process::id()));
-    (0..2).for_each(|n| session.interrupt.will_write(&hidden(n)));
+    let hidden = Hidden::register(out, &session.interrupt);
     let progress = session.progress("write");
     let options = WriteOptions { overwrite, progress, ..WriteOptions::default() };
     let written = io::write(&session.cluster, &kept, out, &options);
-    (0..2).for_each(|n| session.interrupt.has_written(&hidden(n)));
+    if written.is_err() {
+        hidden.take_back(session);
+    }
     written.map_err(|error| match error {
         // It names the file that could not be written.
         Error::Io { .. } => error.into(),
@@ -109,46 +108,9 @@ pub(crate) fn write(session: &Session, data: &AnnData, out: &Path, overwrite: bo
     Ok(out.display().to_string())
 }
 
-/// Leaves out what a format refuses, so that hours of work are not lost to a parameter of an earlier analysis, and names it.
-fn without_refused(
-    group: &BTreeMap<String, Value>,
-    is_zarr: bool,
-    path: &str,
-    dropped: &mut Vec<String>,
-) -> BTreeMap<String, Value> {
-    let mut kept = BTreeMap::new();
-    for (name, value) in group {
-        let place = format!("{path}/{name}");
-        match value {
-            Value::Unknown(_) => dropped.push(place),
-            Value::Records(_) if is_zarr => dropped.push(place),
-            Value::Group(inner) => {
-                let inner = without_refused(inner, is_zarr, &place, dropped);
-                kept.insert(name.clone(), Value::Group(inner));
-            }
-            other => drop(kept.insert(name.clone(), other.clone())),
-        }
-    }
-    kept
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_a_format_refuses_is_left_out_and_named() {
-        let records = || Value::Records(Vec::new());
-        let ranks = Value::group([("names", records()), ("method", "t-test".into())]);
-        let uns = BTreeMap::from([("ranks".to_string(), ranks), ("odd".to_string(), Value::Unknown("odd".into()))]);
-        for (is_zarr, expected) in [(true, &["uns/odd", "uns/ranks/names"][..]), (false, &["uns/odd"])] {
-            let mut dropped = Vec::new();
-            let kept = without_refused(&uns, is_zarr, "uns", &mut dropped);
-            assert_eq!(dropped, expected);
-            assert_eq!(kept["ranks"].get("method").and_then(Value::text), Some("t-test"));
-            assert_eq!(kept["ranks"].get("names").is_some(), !is_zarr);
-        }
-    }
 
     #[test]
     fn results_go_under_new_names_that_end_as_annotated_data_do() {

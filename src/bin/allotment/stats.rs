@@ -158,7 +158,7 @@ fn prepared(args: &StatsArgs) -> Outcome<AnnData> {
     if let Some(rows) = args.chunk_rows {
         input.x = input.x.with_block_rows(rows as u64);
     }
-    Ok(annotated(&input)?)
+    annotated(&input)
 }
 
 /// Returns the clusters' names and sizes.

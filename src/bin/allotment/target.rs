@@ -8,14 +8,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use allotment::Error;
 use allotment::array::BlockKind;
-use allotment::cells::{AnnData, Column, Frame, FrameReader, Value};
+use allotment::cells::{AnnData, Value};
 use allotment::io::{self, Compression, WriteOptions, npy, zarr};
 use clap::{Args, ValueEnum};
 
+use crate::annotated::named_by_numbers;
 use crate::failure::{Failure, Outcome};
 use crate::input::Input;
 use crate::interrupt::{GRACE, Interrupt, remove};
@@ -29,7 +29,7 @@ pub(crate) struct WriteArgs {
     /// none, gzip[=0-9], zstd[=1-22] or blosc; .h5ad knows none and gzip [default: gzip=4, in .zarr zstd=3]
     #[arg(long, value_name = "CODEC[=LEVEL]", value_parser = compression)]
     pub(crate) compression: Option<Compression>,
-    /// Leave out what is not understood of uns and, in .zarr, its records, rather than refuse them
+    /// Leave out what is not understood of uns, rather than refuse it
     #[arg(long)]
     pub(crate) skip_unknown: bool,
     /// Replace an output that is already there
@@ -127,11 +127,11 @@ impl Target {
     pub(crate) fn fitting(&self, input: &mut Input, session: &Session) -> Outcome<()> {
         let Some(data) = input.anndata.as_mut().filter(|_| self.ending != Ending::Npy) else { return Ok(()) };
         let mut places = Vec::new();
-        data.uns = fitting(&data.uns, "uns", self.ending, &mut places);
+        data.uns = fitting(&data.uns, "uns", &mut places);
         let Some(first) = places.first() else { return Ok(()) };
         if !self.args.skip_unknown {
             let others = if places.len() > 1 { format!(" and {} more", places.len() - 1) } else { String::new() };
-            let what = format!("{first}{others} cannot be written there; use --skip-unknown to leave it out, or .h5ad");
+            let what = format!("{first}{others} cannot be written; use --skip-unknown to leave it out");
             return Err(session.refuse(&format!("{}: {what}", self.path.display())));
         }
         session.reporter.note(&format!("left out of {}: {}", self.path.display(), places.join(", ")));
@@ -153,18 +153,14 @@ impl Target {
     }
 }
 
-/// Returns the values that a format has room for; the places of the others are added to `left_out`.
-fn fitting(values: &Values, group: &str, ending: Ending, left_out: &mut Vec<String>) -> Values {
+/// Returns the values that can be written; the places of the others are added to `left_out`.
+pub(crate) fn fitting(values: &Values, group: &str, left_out: &mut Vec<String>) -> Values {
     let mut kept = Values::new();
     for (name, value) in values {
         let place = format!("{group}/{name}");
         let value = match value {
-            Value::Group(members) => Value::Group(fitting(members, &place, ending, left_out)),
+            Value::Group(members) => Value::Group(fitting(members, &place, left_out)),
             Value::Unknown(_) => {
-                left_out.push(place);
-                continue;
-            }
-            Value::Records(_) if ending == Ending::Zarr => {
                 left_out.push(place);
                 continue;
             }
@@ -176,27 +172,11 @@ fn fitting(values: &Values, group: &str, ending: Ending, left_out: &mut Vec<Stri
 }
 
 /// Returns the annotated data of an input, with its matrix; rows and columns of a plain one are named by their numbers.
-pub(crate) fn annotated(input: &Input) -> Result<AnnData, Error> {
+pub(crate) fn annotated(input: &Input) -> Outcome<AnnData> {
     let x = input.x.clone();
-    if let Some(data) = &input.anndata {
-        return Ok(AnnData { x, ..data.clone() });
-    }
-    let numbered = |n: u64| Frame::new(n, Vec::new(), Arc::new(Numbers(n)));
-    let (obs, var) = (numbered(x.rows()), numbered(x.cols()));
-    AnnData::new(x, obs, var)
-}
-
-/// The names of so many rows: their numbers, made when they are asked for.
-#[derive(Debug)]
-struct Numbers(u64);
-
-impl FrameReader for Numbers {
-    fn row_names(&self) -> Result<Vec<String>, Error> {
-        Ok((0..self.0).map(|row| row.to_string()).collect())
-    }
-
-    fn column(&self, name: &str) -> Result<Column, Error> {
-        Err(Error::bad_argument("read a column", "name", format!("{name:?}"), "a column, but there is none"))
+    match &input.anndata {
+        Some(data) => Ok(AnnData { x, ..data.clone() }),
+        None => named_by_numbers(x),
     }
 }
 
@@ -221,13 +201,13 @@ fn is_same(a: &Path, b: &Path) -> bool {
 }
 
 /// The hidden names under which the library writes, registered for a Ctrl-C that nobody waits for.
-struct Hidden<'a> {
+pub(crate) struct Hidden<'a> {
     names: Vec<PathBuf>,
     interrupt: &'a Interrupt,
 }
 
 impl<'a> Hidden<'a> {
-    fn register(path: &Path, interrupt: &'a Interrupt) -> Self {
+    pub(crate) fn register(path: &Path, interrupt: &'a Interrupt) -> Self {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         // A matrix whose headers lied is begun a second time: more attempts are not made.
         let hidden = |n: u32| path.with_file_name(format!(".{name}.part-{}-{n}", std::process::id()));
@@ -239,7 +219,7 @@ impl<'a> Hidden<'a> {
 
 impl Hidden<'_> {
     /// Removes what was begun, once no lane writes to it any more: after Ctrl-C the program would end before they do.
-    fn take_back(&self, session: &Session) {
+    pub(crate) fn take_back(&self, session: &Session) {
         // Lanes that are stuck are not waited for, and leave what they leave.
         let _ = session.cluster.shutdown(GRACE);
         self.names.iter().for_each(|name| remove(name));
@@ -288,7 +268,7 @@ mod tests {
     fn names_that_cannot_be_written_are_refused_before_the_work() {
         let home = tempfile::tempdir().expect("a temporary directory");
         let (input, taken, folder) = (home.path().join("in.npy"), home.path().join("taken.h5ad"), home.path());
-        [&input, &taken].map(|path| std::fs::write(path, "").expect("it can be written"));
+        [&input, &taken].into_iter().for_each(|path| std::fs::write(path, "").expect("it can be written"));
         let refusal = |path: PathBuf, args: &WriteArgs| match Target::check(&path, &input, args) {
             Ok(_) => String::new(),
             Err(failure) => failure.to_string(),
@@ -304,5 +284,15 @@ mod tests {
         assert!(refusal(folder.join("x.h5ad"), &zstd).contains("gzip"));
         assert_eq!(refusal(folder.join("x.zarr"), &zstd), "");
         assert!(refusal(folder.join("x.npy"), &zstd).contains("not compressed"));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_left_out_and_named() {
+        let ranks = Value::group([("odd", Value::Unknown("odd".into())), ("method", "t-test".into())]);
+        let mut left_out = Vec::new();
+        let kept = fitting(&Values::from([("ranks".to_string(), ranks)]), "uns", &mut left_out);
+        assert_eq!(left_out, ["uns/ranks/odd"]);
+        assert_eq!(kept["ranks"].get("method").and_then(Value::text), Some("t-test"));
+        assert!(kept["ranks"].get("odd").is_none());
     }
 }
