@@ -120,6 +120,33 @@ impl Array {
         Ok(Array { row_cuts, col_cuts, ..Array::new(self.shape(), self.dtype(), self.kind(), expr) })
     }
 
+    /// Like [`persist`](Self::persist), and cuts what was stored into blocks of whole rows of about 4 MiB.
+    ///
+    /// Chunks of a selection are as small as what they were read with was wide; a factorisation, which joins a square of
+    /// columns for each block, is the quicker the fewer there are.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`persist`](Self::persist).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use allotment::{Cluster, array::random};
+    /// let cluster = Cluster::builder().allowance("64MiB".parse()?).workers(2).build()?;
+    /// let few = random::uniform(20_000, 100, 7, 100).select_columns(..10)?.persist_regrouped(&cluster, None)?;
+    /// assert_eq!((few.shape(), few.plan(&cluster)?.tasks), ((20_000, 10), 1));
+    /// # Ok::<(), allotment::Error>(())
+    /// ```
+    pub fn persist_regrouped(&self, cluster: &Cluster, progress: Option<Progress>) -> Result<Array> {
+        const BLOCK_BYTES: u128 = 4 << 20;
+        let stored = self.persist_with(cluster, progress)?;
+        let bytes = stored.plan(cluster)?.bytes_read.max(1);
+        let rows = u128::from(stored.rows()) * BLOCK_BYTES / u128::from(bytes);
+        let rows = u64::try_from(rows).unwrap_or(u64::MAX).clamp(1, stored.rows().max(1));
+        Ok(stored.whole_rows().with_block_rows(rows))
+    }
+
     /// Computes every block, hands it to `map` on its worker, and returns the answers in row order.
     ///
     /// # Errors

@@ -99,7 +99,7 @@ pub fn pca(cluster: &Cluster, data: &AnnData, options: &PcaOptions) -> Result<An
     let x = data.matrix("pca", options.layer.as_deref())?;
     let genes = marked(data, &options.genes)?;
     let taken = genes.as_ref().map_or(Ok(x.clone()), |genes| x.select_columns(genes.clone()))?;
-    let taken = if options.persist { taken.persist_with(cluster, options.progress.clone())? } else { taken };
+    let taken = if options.persist { taken.persist_regrouped(cluster, options.progress.clone())? } else { taken };
     let least = taken.rows().min(taken.cols());
     let usual = if least <= N_COMPS { least.saturating_sub(1) } else { N_COMPS };
     let settings = linalg::PcaOptions {

@@ -190,7 +190,7 @@ fn work(args: &PipelineArgs, counts: AnnData, session: &Session) -> Result<AnnDa
     }
     if args.subset {
         data = data.select(.., found.selected())?;
-        data.x = data.x.persist_with(cluster, session.progress("genes"))?;
+        data.x = data.x.persist_regrouped(cluster, session.progress("genes"))?;
     }
     let options = PcaOptions {
         n_comps: args.components,
