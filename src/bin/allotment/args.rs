@@ -42,6 +42,7 @@ pub(crate) enum Command {
 
 /// Settings that every command takes.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Settings of every command")]
 pub(crate) struct Shared {
     /// Bytes that each worker may hold, such as 512MiB [default: shared out by what the host can give]
     #[arg(long, global = true, value_name = "SIZE")]
