@@ -134,7 +134,7 @@ impl Array {
     /// ```
     /// use allotment::{Cluster, array::random};
     /// let cluster = Cluster::builder().allowance("64MiB".parse()?).workers(2).build()?;
-    /// let few = random::uniform(20_000, 100, 7, 100).select_columns(..10)?.persist_regrouped(&cluster, None)?;
+    /// let few = random::uniform(20_000, 100, 7, 100).select_columns(0..10)?.persist_regrouped(&cluster, None)?;
     /// assert_eq!((few.shape(), few.plan(&cluster)?.tasks), ((20_000, 10), 1));
     /// # Ok::<(), allotment::Error>(())
     /// ```
