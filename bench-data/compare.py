@@ -65,11 +65,11 @@ def measured(command, timeout):
 
 
 def own(job, arguments, data, folder):
-    """The command line of allotment for a job."""
+    """The command line of allotment for a job. Only it writes what it found, of the pipeline with the selected genes' values."""
     program = str(Path(arguments.programs) / "allotment")
     shared = ["--allowance", arguments.allowance, "--workers", str(arguments.workers), "--json", "--quiet"]
     command = {
-        "pipeline": ["pipeline", data["zarr"], "--n-top-genes", "2000", "-k", "50", "--no-neighbors", "--out", folder / "own.h5ad"],
+        "pipeline": ["pipeline", data["zarr"], "--n-top-genes", "2000", "-k", "50", "--no-neighbors", "--subset", "--out", folder / "own.h5ad"],
         "stats": ["stats", data["h5ad"], "--by", "cluster", "--out", folder / "own.zarr"],
         "convert": ["convert", data["h5ad"], folder / "own.zarr"],
         "sample": ["sample", data["h5ad"], "-s", "0.1", "--seed", "1", "--out", folder / "own-sample.h5ad"],
