@@ -1,7 +1,7 @@
 """Runs the same jobs with allotment and with what is used today, each in a process of its own, and prints ratios.
 
 Of each process the wall time from its start to its end and the peak of its anonymous memory (its children's
-included) are measured from outside. Answers are compared, so that nobody is fast by being wrong.
+included) are measured from outside. Whether the answers agree is for the tests to say: tests/run.
 """
 
 import argparse

@@ -30,7 +30,7 @@
 //!
 //! | module | what it knows |
 //! | --- | --- |
-//! | [`io`] | formats: `.h5ad`, `.npy` |
+//! | [`io`] | formats: `.h5ad`, Zarr, 10x, MatrixMarket, `.npy` |
 //! | [`cells`] | annotated single-cell data |
 //! | [`linalg`] | `tsqr`, `qr`, `lstsq`, `gram`, `svd`, `svd_compressed`, `lanczos`, `pca`, `IncrementalPca` |
 //! | [`array`](mod@array) | chunked matrices, dense or CSR, lazy |

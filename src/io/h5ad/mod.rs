@@ -1,4 +1,4 @@
-//! HDF5 files, read in pure Rust: AnnData's `.h5ad`, and Cell Ranger's `.h5`.
+//! HDF5 files, in Rust but for the decoder of zstd: AnnData's `.h5ad`, and Cell Ranger's `.h5`.
 //!
 //! This folder is the container: a tree of groups and data sets. What lies in it is read by `io::anndata`, or by `io::tenx`
 //! where Cell Ranger wrote it. Every call of the HDF5 library goes through `file`, which bounds and guards it; a data set is
