@@ -82,16 +82,8 @@ impl Iterator for BlockIter {
 mod tests {
     use super::*;
     use crate::array::{BlockInfo, BlockKind, BlockMap, DType, random};
-    use crate::bytes::ByteSize;
     use crate::error::Error;
-    use crate::runtime::Scheduler;
-
-    fn clusters() -> [Cluster; 2] {
-        [Scheduler::Threads, Scheduler::Serial].map(|scheduler| {
-            let builder = Cluster::builder().allowance(ByteSize(1 << 20)).workers(2).scheduler(scheduler);
-            builder.build().expect("sound settings")
-        })
-    }
+    use crate::runtime::testing::clusters;
 
     #[test]
     fn blocks_come_in_row_order_with_the_numbers_of_the_whole() {

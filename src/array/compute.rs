@@ -295,16 +295,8 @@ impl Array {
 mod tests {
     use super::*;
     use crate::array::{BlockKind, BlockMap, DType, random};
-    use crate::bytes::ByteSize;
     use crate::error::Error;
-    use crate::runtime::Scheduler;
-
-    fn clusters() -> [Cluster; 2] {
-        [Scheduler::Threads, Scheduler::Serial].map(|scheduler| {
-            let builder = Cluster::builder().allowance(ByteSize(1 << 20)).workers(2).scheduler(scheduler);
-            builder.build().expect("sound settings")
-        })
-    }
+    use crate::runtime::testing::clusters;
 
     #[test]
     fn the_first_failing_block_fails_a_run() {

@@ -5,6 +5,7 @@
 //! of the last change), so that a reader can ask after each block whether what it read was one state of one file.
 
 use std::fs::{File, Metadata};
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -125,6 +126,17 @@ impl Input {
             instead: instead.into(),
         }
     }
+}
+
+/// Checks that a run of rows lies within a matrix of `len` rows.
+///
+/// # Errors
+/// `OutOfRange` with the row beyond.
+pub(crate) fn check_rows(rows: &Range<u64>, len: u64) -> Result<()> {
+    if rows.start <= rows.end && rows.end <= len {
+        return Ok(());
+    }
+    Err(Error::OutOfRange { operation: "read rows", index: rows.end.max(rows.start), len })
 }
 
 impl Fingerprint {

@@ -44,6 +44,8 @@ pub(crate) mod sizing;
 mod submit;
 mod supervisor;
 mod task;
+#[cfg(test)]
+pub(crate) mod testing;
 mod tree;
 mod worker;
 

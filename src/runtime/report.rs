@@ -223,14 +223,8 @@ impl Cluster {
 mod tests {
     use super::*;
     use crate::error::Error;
-    use crate::runtime::{Blocks, Scheduler};
-
-    fn clusters() -> [Cluster; 2] {
-        [Scheduler::Threads, Scheduler::Serial].map(|scheduler| {
-            let builder = Cluster::builder().allowance(ByteSize(1 << 20)).workers(2).scheduler(scheduler);
-            builder.build().expect("sound settings")
-        })
-    }
+    use crate::runtime::Blocks;
+    use crate::runtime::testing::clusters;
 
     fn run(name: &str, n: usize) -> Blocks {
         Blocks { n, projected_bytes: 1 << 16, ..Blocks::named(name) }

@@ -3,9 +3,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+pub(super) use super::super::input::check_rows;
 use super::super::tree::{Attribute, Elements, NodeKind, Tree, TreeArray};
 use crate::array::{DType, SourceAddress};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Opens an array that must be there.
 pub(super) fn array(tree: &dyn Tree, place: &str) -> Result<Arc<dyn TreeArray>> {
@@ -112,14 +113,6 @@ pub(super) fn check_claim(tree: &dyn Tree, place: &str, claimed: Option<u64>, fo
     }
     let expected = format!("at most {most} bytes, which is what {} bytes of file can hold", tree.stored_bytes());
     Err(tree.bad(place, &expected, found))
-}
-
-/// Checks that a run of rows lies within a matrix.
-pub(super) fn check_rows(rows: &Range<u64>, len: u64) -> Result<()> {
-    if rows.start <= rows.end && rows.end <= len {
-        return Ok(());
-    }
-    Err(Error::OutOfRange { operation: "read rows", index: rows.end.max(rows.start), len })
 }
 
 /// Returns where a matrix of the tree is for another process; `None` for a path that is no text.

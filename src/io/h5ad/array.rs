@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use hdf5_reader::{Dataset, Datatype};
 
+use super::super::input::check_rows;
 use super::super::tree::{Elements, Tree, TreeArray};
 use super::element::{dtype_of, read_values, type_name};
 use super::file::{File, guarded, scratch_bytes};
@@ -11,7 +12,7 @@ use super::records;
 use super::strings::{is_string, read_strings};
 use crate::array::Values;
 use crate::cells::Column;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// An open data set.
 pub(super) struct DatasetArray {
@@ -49,9 +50,7 @@ impl DatasetArray {
     /// Checks that a run lies within the array, and that its elements are no more than the file can hold.
     fn check(&self, range: &Range<u64>) -> Result<()> {
         let len = self.shape.first().copied().unwrap_or(1);
-        if range.start > range.end || range.end > len {
-            return Err(Error::OutOfRange { operation: "read rows", index: range.end.max(range.start), len });
-        }
+        check_rows(range, len)?;
         let row = self.shape.iter().skip(1).fold(self.width, |bytes, &n| bytes.saturating_mul(n));
         if (range.end - range.start).saturating_mul(row) <= self.file.most_bytes() {
             return Ok(());

@@ -20,7 +20,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::csr_parts::CsrParts;
-use super::input::Input;
+use super::input::{Input, check_rows};
 use crate::array::{Block, BlockKind, Buffer, DType, DenseBlock, Source, SourceAddress, Values};
 use crate::error::{Error, Result};
 use crate::runtime::TaskContext;
@@ -72,13 +72,6 @@ impl MtxSource {
         Ok(MtxSource { input, staged, transposed })
     }
 
-    fn check_rows(&self, rows: &Range<u64>) -> Result<()> {
-        if rows.start <= rows.end && rows.end <= self.staged.rows {
-            return Ok(());
-        }
-        Err(Error::OutOfRange { operation: "read rows", index: rows.end.max(rows.start), len: self.staged.rows })
-    }
-
     fn entries(&self, rows: &Range<u64>) -> Option<Range<u64>> {
         let indptr = self.staged.indptr.as_ref()?;
         Some(indptr[rows.start as usize]..indptr[rows.end as usize])
@@ -126,7 +119,7 @@ impl Source for MtxSource {
     }
 
     fn nnz_of(&self, rows: Range<u64>) -> Result<u64> {
-        self.check_rows(&rows)?;
+        check_rows(&rows, self.staged.rows)?;
         Ok(match self.entries(&rows) {
             Some(entries) => entries.end - entries.start,
             None => (rows.end - rows.start) * self.staged.cols,
@@ -148,7 +141,7 @@ impl Source for MtxSource {
     }
 
     fn read_rows(&self, rows: Range<u64>, context: &TaskContext) -> Result<Block> {
-        self.check_rows(&rows)?;
+        check_rows(&rows, self.staged.rows)?;
         context.check()?;
         let (n_rows, n_cols) = ((rows.end - rows.start) as usize, self.staged.cols as usize);
         let Some(entries) = self.entries(&rows) else {

@@ -11,10 +11,10 @@ mod write;
 use std::ops::Range;
 use std::path::Path;
 
-use super::input::Input;
+use super::input::{Input, check_rows};
 use super::values::read_as;
 use crate::array::{Block, BlockKind, DType, DenseBlock, Source, SourceAddress};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::runtime::TaskContext;
 use header::Header;
 
@@ -71,7 +71,7 @@ impl Source for NpySource {
     }
 
     fn nnz_of(&self, rows: Range<u64>) -> Result<u64> {
-        self.check_rows(&rows)?;
+        check_rows(&rows, self.header.rows)?;
         Ok((rows.end - rows.start) * self.header.cols)
     }
 
@@ -80,12 +80,12 @@ impl Source for NpySource {
     }
 
     fn scratch_bytes(&self, rows: Range<u64>) -> Result<u64> {
-        self.check_rows(&rows)?;
+        check_rows(&rows, self.header.rows)?;
         Ok(if self.header.fortran_order { COLUMN_BUFFER as u64 } else { 0 })
     }
 
     fn read_rows(&self, rows: Range<u64>, context: &TaskContext) -> Result<Block> {
-        self.check_rows(&rows)?;
+        check_rows(&rows, self.header.rows)?;
         context.check()?;
         let values = read_as!(self.header.dtype, T => self.read::<T>(rows.clone(), context)?);
         self.input.check_unchanged()?;
@@ -102,13 +102,6 @@ impl Source for NpySource {
 }
 
 impl NpySource {
-    fn check_rows(&self, rows: &Range<u64>) -> Result<()> {
-        if rows.start <= rows.end && rows.end <= self.header.rows {
-            return Ok(());
-        }
-        Err(Error::OutOfRange { operation: "read rows", index: rows.end.max(rows.start), len: self.header.rows })
-    }
-
     /// Reads the rows in row-major, native order.
     fn read<T: bytemuck::Pod>(&self, rows: Range<u64>, context: &TaskContext) -> Result<Vec<T>> {
         let (n_rows, cols) = ((rows.end - rows.start) as usize, self.header.cols as usize);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::array::{Buffer, DenseBlock, Values};
+use crate::error::Error;
 use crate::io::testing::{Damage, Sums, assert_names_the_file, dense_values, in_a_task, read, real};
 
 /// Writes a file of version `version` with this header text and these bytes.

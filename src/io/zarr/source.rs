@@ -6,11 +6,12 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::super::input::check_rows;
 use super::super::tree::{Elements, Tree, TreeArray};
 use super::array::ZarrArray;
 use super::tree::ZarrTree;
 use crate::array::{Block, BlockKind, DType, DenseBlock, Source, SourceAddress};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::runtime::TaskContext;
 
 /// An array of a Zarr store that is read by runs of rows.
@@ -47,10 +48,8 @@ impl ZarrSource {
     }
 
     fn count(&self, rows: &Range<u64>) -> Result<u64> {
-        if rows.start <= rows.end && rows.end <= self.shape.0 {
-            return Ok((rows.end - rows.start) * self.shape.1);
-        }
-        Err(Error::OutOfRange { operation: "read rows", index: rows.end.max(rows.start), len: self.shape.0 })
+        check_rows(rows, self.shape.0)?;
+        Ok((rows.end - rows.start) * self.shape.1)
     }
 }
 
